@@ -217,9 +217,10 @@ impl TryFrom<&[u8]> for BootId {
     type Error = BadMessage;
 
     fn try_from(bytes: &[u8]) -> Result<Self, BadMessage> {
-        bytes.try_into().map(Self).map_err(|_| {
-            BadMessage::new("boot_id", format!("has {} bytes, not 16", bytes.len()))
-        })
+        bytes
+            .try_into()
+            .map(Self)
+            .map_err(|_| BadMessage::new("boot_id", format!("has {} bytes, not 16", bytes.len())))
     }
 }
 

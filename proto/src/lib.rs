@@ -9,13 +9,16 @@
 //! This crate does no input or output, and knows neither the scheduler nor the
 //! scanner.
 
+pub mod cut;
 pub mod domain;
 pub mod limits;
+mod tally;
 
 /// The generated messages and services of package `regexctl.v1`.
 #[expect(
     missing_docs,
     clippy::pedantic,
+    clippy::large_enum_variant,
     reason = "generated code; the .proto file documents every message"
 )]
 pub mod v1 {
