@@ -1,0 +1,318 @@
+//! One thread's scanner: bytes in, columns out.
+//!
+//! Two searchers share the work. `direct` takes a file in memory, without looking for a byte order mark, and is
+//! the fast path. `stream` reads through a line buffer, transcodes, and turns NUL into line
+//! terminators or ends at it, exactly as ripgrep does without memory maps. A file in memory goes
+//! the second way only when it holds a NUL that matters, needs transcoding, or is longer than the longest
+//! line allowed, so that its result does not depend on how it was read.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use grep_matcher::Matcher;
+use grep_regex::{RegexCaptures, RegexMatcher};
+use grep_searcher::{BinaryDetection, MmapChoice, Searcher, SearcherBuilder};
+use memchr::memchr;
+
+use crate::error::{ScanError, SpecError, Stop};
+use crate::interrupt::{Input, Interruptible};
+use crate::matches::{BinaryEnd, Matches};
+use crate::pattern::Pattern;
+use crate::sink::{FileSink, Wanted};
+use crate::spec::{
+    Binary, Encoding, MAX_FILE_RESULT_BYTES, SearchSpec, Want, needs_transcoding, splits,
+};
+
+/// Scans files, one after the other, for one pattern. Each thread has its own.
+///
+/// It keeps its buffers and the matcher's caches, so that a file without a match costs no allocation.
+pub struct Scanner {
+    pub(crate) matcher: RegexMatcher,
+    pub(crate) captures: Option<RegexCaptures>,
+    pub(crate) cancel: Arc<AtomicBool>,
+    pub(crate) wanted: Wanted,
+    pub(crate) binary: Binary,
+    pub(crate) encoding: Encoding,
+    pub(crate) max_line_bytes: usize,
+    /// Nothing can match, so nothing is searched, whatever is wanted; as in ripgrep.
+    pub(crate) hopeless: bool,
+    pub(crate) splittable: bool,
+    pub(crate) direct: Engine,
+    stream: Engine,
+}
+
+/// What the searcher does about NUL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nul {
+    Ignore,
+    /// It becomes a line terminator.
+    Convert,
+    /// The file ends.
+    Quit,
+}
+
+/// A searcher that is switched between ways to treat NUL.
+pub(crate) struct Engine {
+    searcher: Searcher,
+    nul: Nul,
+}
+
+impl Engine {
+    fn new(builder: &SearcherBuilder) -> Self {
+        Self {
+            searcher: builder.build(),
+            nul: Nul::Ignore,
+        }
+    }
+
+    pub(crate) fn with(&mut self, nul: Nul) -> &mut Searcher {
+        if nul != self.nul {
+            self.searcher.set_binary_detection(match nul {
+                Nul::Ignore => BinaryDetection::none(),
+                Nul::Convert => BinaryDetection::convert(0),
+                Nul::Quit => BinaryDetection::quit(0),
+            });
+            self.nul = nul;
+        }
+        &mut self.searcher
+    }
+}
+
+impl Scanner {
+    /// A scanner for one thread. When `cancel` is raised, a running scan ends with
+    /// [`ScanError::Cancelled`], and so does each later one.
+    pub fn new(
+        pattern: &Pattern,
+        spec: &SearchSpec,
+        cancel: Arc<AtomicBool>,
+    ) -> Result<Self, SpecError> {
+        let binary = if pattern.null_data {
+            Binary::Text
+        } else {
+            spec.binary
+        };
+        if pattern.needs_nul && binary != Binary::Text {
+            return Err(SpecError::NulNeverMatches);
+        }
+        if spec.max_line_bytes == 0 {
+            return Err(SpecError::NoLineBytes);
+        }
+        let max_line_bytes = spec.max_line_bytes.min(u32::MAX as usize);
+        let matcher = pattern.matcher.clone();
+        let mut builder = SearcherBuilder::new();
+        builder
+            .line_terminator(pattern.line_terminator)
+            .invert_match(spec.invert)
+            .line_number(spec.line_numbers && spec.want == Want::Lines)
+            .multi_line(pattern.multi_line)
+            .max_matches(spec.max_count)
+            .memory_map(MmapChoice::never())
+            .heap_limit(Some(max_line_bytes))
+            // Counts, too, depend on context: behind the last match that `max_count` allows, ripgrep
+            // goes on through its context, and counts the matching lines there.
+            .before_context(spec.before_context)
+            .after_context(spec.after_context)
+            .bom_sniffing(false);
+        let direct = Engine::new(&builder);
+        builder.bom_sniffing(spec.encoding != Encoding::Raw);
+        if let Encoding::Label(label) = &spec.encoding {
+            let encoding = grep_searcher::Encoding::new(label)
+                .map_err(|_| SpecError::UnknownEncoding(label.clone()))?;
+            builder.encoding(Some(encoding));
+        }
+        let stream = Engine::new(&builder);
+        let captures = spec.replacement.as_ref().map(|_| {
+            let captures = matcher.new_captures();
+            captures.expect("the matcher of grep-regex has no errors")
+        });
+        let wanted = Wanted {
+            want: spec.want,
+            submatches: spec.submatches || spec.replacement.is_some(),
+            line_numbers: spec.line_numbers,
+            offsets: spec.offsets,
+            invert: spec.invert,
+            replacement: spec.replacement.clone(),
+            line_terminator: pattern.line_terminator,
+            multi_line: stream.searcher.multi_line_with_matcher(&matcher),
+            max_result_bytes: MAX_FILE_RESULT_BYTES,
+        };
+        Ok(Self {
+            matcher,
+            captures,
+            cancel,
+            wanted,
+            binary,
+            encoding: spec.encoding.clone(),
+            max_line_bytes,
+            hopeless: (pattern.is_empty && !spec.invert) || spec.max_count == Some(0),
+            splittable: splits(pattern.multi_line, pattern.null_data, spec),
+            direct,
+            stream,
+        })
+    }
+
+    /// Sets what the results of one file may take, as [`Matches::cost`] counts them, in place of
+    /// [`MAX_FILE_RESULT_BYTES`], which is also the most that can be set.
+    pub fn set_max_result_bytes(&mut self, limit: u64) {
+        self.wanted.max_result_bytes = limit.min(MAX_FILE_RESULT_BYTES);
+    }
+
+    /// The byte at which lines end.
+    pub fn line_terminator(&self) -> u8 {
+        self.wanted.line_terminator.as_byte()
+    }
+
+    /// Scans a whole file that is in memory. `named`: the user named this very file, so that
+    /// [`Binary::Skip`] does not skip it.
+    ///
+    /// Returns whether the file has a result to report. If not, `out`, which must be clear, tells only the
+    /// bytes searched, and of the NUL that was met. After an error it is clear.
+    pub fn scan_slice(
+        &mut self,
+        bytes: &[u8],
+        named: bool,
+        out: &mut Matches,
+    ) -> Result<bool, ScanError> {
+        let nul = self.nul(named);
+        if self.must_stream(bytes) {
+            return self.scan(Source::Stream(bytes), nul, out);
+        }
+        // In memory, the searcher of matches over lines treats NUL as ripgrep does.
+        if self.wanted.multi_line {
+            return self.scan::<&[u8]>(Source::Slice(bytes), nul, out);
+        }
+        if nul == Nul::Ignore || memchr(0, bytes).is_none() {
+            return self.scan::<&[u8]>(Source::Slice(bytes), Nul::Ignore, out);
+        }
+        self.scan(Source::Stream(bytes), nul, out)
+    }
+
+    /// Scans a whole file that is read as a stream; like [`Self::scan_slice`]. A flag raised is
+    /// seen before each read.
+    pub fn scan_reader(
+        &mut self,
+        reader: impl Read,
+        named: bool,
+        out: &mut Matches,
+    ) -> Result<bool, ScanError> {
+        let nul = self.nul(named);
+        self.scan(Source::Stream(reader), nul, out)
+    }
+
+    fn nul(&self, named: bool) -> Nul {
+        match self.binary {
+            Binary::Text => Nul::Ignore,
+            Binary::Skip if !named => Nul::Quit,
+            Binary::Search | Binary::Skip | Binary::Report => Nul::Convert,
+        }
+    }
+
+    fn must_stream(&self, bytes: &[u8]) -> bool {
+        let transcodes = match self.encoding {
+            Encoding::Raw => false,
+            Encoding::Auto => needs_transcoding(bytes),
+            Encoding::Label(_) => true,
+        };
+        transcodes || bytes.len() >= self.max_line_bytes
+    }
+
+    fn scan<R: Read>(
+        &mut self,
+        source: Source<'_, R>,
+        nul: Nul,
+        out: &mut Matches,
+    ) -> Result<bool, ScanError> {
+        debug_assert_eq!(*out, Matches::new(), "the result must be clear");
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(ScanError::Cancelled);
+        }
+        if self.hopeless {
+            return Ok(false);
+        }
+        let matcher = Interruptible {
+            inner: &self.matcher,
+            cancel: &self.cancel,
+            terminator: self.wanted.line_terminator.as_byte(),
+        };
+        let mut sink = FileSink {
+            wanted: &self.wanted,
+            matcher: &self.matcher,
+            cancel: &self.cancel,
+            captures: self.captures.as_mut(),
+            out,
+            hide_after_nul: nul == Nul::Convert && self.binary != Binary::Report,
+            nul_seen: false,
+            base: 0,
+            budget: u64::MAX,
+            sunk: 0,
+            stopped_at: None,
+        };
+        let (result, reader_failed) = match source {
+            Source::Slice(bytes) => {
+                let searcher = self.direct.with(nul);
+                (searcher.search_slice(matcher, bytes, &mut sink), false)
+            }
+            Source::Stream(reader) => {
+                let mut input = Input {
+                    reader,
+                    cancel: &self.cancel,
+                    failed: false,
+                };
+                let searcher = self.stream.with(nul);
+                let result = searcher.search_reader(matcher, &mut input, &mut sink);
+                (result, input.failed)
+            }
+        };
+        let found = sink.sunk > 0;
+        if let Err(stop) = result {
+            out.clear();
+            return Err(self.scan_error(stop, reader_failed));
+        }
+        let hit = conclude(&self.wanted, nul, self.binary, found, out);
+        if !hit {
+            out.clear_found();
+        }
+        Ok(hit)
+    }
+
+    pub(crate) fn scan_error(&self, stop: Stop, reader_failed: bool) -> ScanError {
+        match stop {
+            Stop::Cancelled => ScanError::Cancelled,
+            Stop::ResultTooLarge => ScanError::ResultTooLarge {
+                limit: self.wanted.max_result_bytes,
+            },
+            Stop::Io(error) if reader_failed => ScanError::Io(error),
+            Stop::Io(_) if self.cancel.load(Ordering::Relaxed) => ScanError::Cancelled,
+            // What is left is the buffer that may not grow.
+            Stop::Io(_) => ScanError::LineTooLong {
+                limit: self.max_line_bytes,
+            },
+            // `Pattern` sets the terminator of both, so this does not happen.
+            Stop::Config(error) => ScanError::Io(std::io::Error::other(error)),
+        }
+    }
+}
+
+/// Where the bytes of a file are.
+enum Source<'a, R> {
+    Slice(&'a [u8]),
+    Stream(R),
+}
+
+/// Whether the file has a result to report, and what is to be said about its NUL.
+fn conclude(wanted: &Wanted, nul: Nul, binary: Binary, found: bool, out: &mut Matches) -> bool {
+    let hit = found != (wanted.want == Want::FilesWithoutMatch);
+    if out.binary_offset.is_none() {
+        return hit;
+    }
+    if nul == Nul::Quit {
+        out.binary_end = BinaryEnd::Skipped;
+        // Lines already found are told; what is said of a whole file would not be true.
+        return hit && wanted.want == Want::Lines;
+    }
+    if wanted.want == Want::Lines && found && binary != Binary::Report {
+        out.binary_end = BinaryEnd::Matched;
+    }
+    hit
+}

@@ -1,0 +1,291 @@
+//! From the searcher's events to columns.
+//!
+//! What is told, counted and left out, and in which order, follows ripgrep's printers: the
+//! standard one for `Want::Lines`, its JSON printer for `Binary::Report`, and the summary for the rest.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use grep_matcher::{Captures, LineTerminator, Match, Matcher};
+use grep_regex::{RegexCaptures, RegexMatcher};
+use grep_searcher::{Searcher, Sink, SinkContext, SinkContextKind, SinkFinish, SinkMatch};
+
+use crate::error::Stop;
+use crate::matches::{KIND_BREAK, KIND_CONTEXT_AFTER, KIND_CONTEXT_BEFORE, KIND_MATCH, Matches};
+use crate::spec::Want;
+
+/// How far behind a record over several lines the matcher may look to find its submatches
+/// again, in bytes. ripgrep's value: spans must be the same.
+const LOOK_AHEAD_BYTES: usize = 128;
+
+/// What a scanner gathers: the same for all files.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) want: Want,
+    pub(crate) submatches: bool,
+    pub(crate) line_numbers: bool,
+    pub(crate) offsets: bool,
+    pub(crate) invert: bool,
+    pub(crate) replacement: Option<Vec<u8>>,
+    pub(crate) line_terminator: LineTerminator,
+    /// A match may in fact span lines.
+    pub(crate) multi_line: bool,
+    pub(crate) max_result_bytes: u64,
+}
+
+/// Gathers one file, or one part.
+pub(crate) struct FileSink<'a> {
+    pub(crate) wanted: &'a Wanted,
+    pub(crate) matcher: &'a RegexMatcher,
+    pub(crate) cancel: &'a AtomicBool,
+    /// Space for the groups of a match, when they are replaced.
+    pub(crate) captures: Option<&'a mut RegexCaptures>,
+    pub(crate) out: &'a mut Matches,
+    /// Once a NUL is known, the next match ends the scan and is not told.
+    pub(crate) hide_after_nul: bool,
+    pub(crate) nul_seen: bool,
+    /// Added to each offset.
+    pub(crate) base: u64,
+    /// The cost of results at which the scan ends behind a line.
+    pub(crate) budget: u64,
+    /// How often the searcher told of a match.
+    pub(crate) sunk: u64,
+    /// Where the budget ended the scan, from the first byte searched.
+    pub(crate) stopped_at: Option<u64>,
+}
+
+impl Sink for FileSink<'_> {
+    type Error = Stop;
+
+    fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> Result<bool, Stop> {
+        self.sunk += 1;
+        match self.wanted.want {
+            Want::Lines => self.line(found),
+            Want::CountLines => {
+                // Where a record holds several lines, ripgrep counts its matches.
+                self.out.matched_lines += if self.wanted.multi_line {
+                    self.count_submatches(found)?.max(1)
+                } else {
+                    1
+                };
+                Ok(true)
+            }
+            Want::CountMatches => {
+                self.out.matched_lines += self.lines(found);
+                self.out.matches += if self.wanted.invert {
+                    1
+                } else {
+                    self.count_submatches(found)?.max(1)
+                };
+                Ok(true)
+            }
+            Want::FilesWithMatch | Want::FilesWithoutMatch => {
+                self.out.matched_lines = 1;
+                Ok(false)
+            }
+        }
+    }
+
+    fn context(&mut self, _: &Searcher, context: &SinkContext<'_>) -> Result<bool, Stop> {
+        if self.wanted.want != Want::Lines {
+            return Ok(true);
+        }
+        if self.hidden() {
+            return Ok(false);
+        }
+        let kind = match context.kind() {
+            SinkContextKind::Before => KIND_CONTEXT_BEFORE,
+            SinkContextKind::After | SinkContextKind::Other => KIND_CONTEXT_AFTER,
+        };
+        let bytes = context.bytes();
+        let offset = context.absolute_byte_offset();
+        self.push_record(kind, bytes, offset, context.line_number());
+        if self.wanted.invert {
+            // What is context here are the lines that match.
+            self.push_submatches(bytes, 0..bytes.len());
+        } else if self.wanted.submatches {
+            self.out.submatch_counts.push(0);
+        }
+        self.check()?;
+        Ok(true)
+    }
+
+    fn context_break(&mut self, _: &Searcher) -> Result<bool, Stop> {
+        if self.wanted.want == Want::Lines {
+            self.push_record(KIND_BREAK, &[], 0, Some(0));
+            if self.wanted.submatches {
+                self.out.submatch_counts.push(0);
+            }
+        }
+        Ok(true)
+    }
+
+    fn binary_data(&mut self, _: &Searcher, _: u64) -> Result<bool, Stop> {
+        self.nul_seen = true;
+        Ok(true)
+    }
+
+    fn finish(&mut self, _: &Searcher, finish: &SinkFinish) -> Result<(), Stop> {
+        self.out.bytes_searched = finish.byte_count();
+        self.out.binary_offset = finish.binary_byte_offset();
+        Ok(())
+    }
+}
+
+impl FileSink<'_> {
+    /// Whether what is found now must not be told.
+    fn hidden(&self) -> bool {
+        self.hide_after_nul && self.nul_seen
+    }
+
+    fn line(&mut self, found: &SinkMatch<'_>) -> Result<bool, Stop> {
+        self.out.matched_lines += self.lines(found);
+        if self.hidden() {
+            if self.wanted.submatches {
+                self.out.matches += self.count_submatches(found)?;
+            }
+            return Ok(false);
+        }
+        let offset = found.absolute_byte_offset();
+        self.push_record(KIND_MATCH, found.bytes(), offset, found.line_number());
+        if self.wanted.submatches {
+            let count = self.push_submatches(found.buffer(), found.bytes_range_in_buffer());
+            self.out.matches += u64::from(count);
+        }
+        self.check()?;
+        if self.out.cost() > self.budget {
+            self.stopped_at = Some(offset + found.bytes().len() as u64);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// How many lines a record of a match has.
+    fn lines(&self, found: &SinkMatch<'_>) -> u64 {
+        if self.wanted.multi_line {
+            found.lines().count() as u64
+        } else {
+            1
+        }
+    }
+
+    fn push_record(&mut self, kind: u8, bytes: &[u8], offset: u64, line_number: Option<u64>) {
+        self.out.push_kind(kind);
+        if self.wanted.line_numbers {
+            // The searcher counts lines when they are wanted.
+            self.out.line_numbers.push(line_number.unwrap_or(0));
+        }
+        if self.wanted.offsets {
+            let base = if kind == KIND_BREAK { 0 } else { self.base };
+            self.out.offsets.push(base + offset);
+        }
+        self.out.lengths.push(narrow(bytes.len()));
+        self.out.text.extend_from_slice(bytes);
+    }
+
+    /// Adds the submatches, and what replaces them, of the record at `range` of `buffer`. Returns how many
+    /// there are.
+    fn push_submatches(&mut self, buffer: &[u8], range: Range<usize>) -> u32 {
+        if !self.wanted.submatches {
+            return 0;
+        }
+        let haystack = self.haystack(buffer, &range);
+        let (out, cancel) = (&mut *self.out, self.cancel);
+        let limit = self.wanted.max_result_bytes;
+        let before = out.submatch_starts.len();
+        let push = |out: &mut Matches, found: Match| {
+            let end = found.end().min(range.end);
+            out.submatch_starts
+                .push(narrow(found.start() - range.start));
+            out.submatch_ends.push(narrow(end - range.start));
+            // The caller finds out which of both it was.
+            out.cost() <= limit && !cancel.load(Ordering::Relaxed)
+        };
+        let result = match (&self.wanted.replacement, self.captures.as_deref_mut()) {
+            (Some(replacement), Some(captures)) => {
+                let matcher = self.matcher;
+                matcher.captures_iter_at(haystack, range.start, captures, |groups| {
+                    let Some(found) = groups.get(0).filter(|m| m.start() < range.end) else {
+                        return false;
+                    };
+                    let start = out.replacement_text.len();
+                    groups.interpolate(
+                        |name| matcher.capture_index(name),
+                        haystack,
+                        replacement,
+                        &mut out.replacement_text,
+                    );
+                    let length = out.replacement_text.len() - start;
+                    out.replacement_lengths.push(narrow(length));
+                    push(out, found)
+                })
+            }
+            _ => self.matcher.find_iter_at(haystack, range.start, |found| {
+                found.start() < range.end && push(out, found)
+            }),
+        };
+        infallible(&result);
+        let count = narrow(out.submatch_starts.len() - before);
+        out.submatch_counts.push(count);
+        count
+    }
+
+    fn count_submatches(&self, found: &SinkMatch<'_>) -> Result<u64, Stop> {
+        let range = found.bytes_range_in_buffer();
+        let haystack = self.haystack(found.buffer(), &range);
+        let mut count = 0;
+        let result = self.matcher.find_iter_at(haystack, range.start, |found| {
+            let inside = found.start() < range.end && !self.cancel.load(Ordering::Relaxed);
+            count += u64::from(inside);
+            inside
+        });
+        infallible(&result);
+        self.check_cancelled()?;
+        Ok(count)
+    }
+
+    /// What of `buffer` the matcher may see when it looks for submatches in `range`.
+    fn haystack<'b>(&self, buffer: &'b [u8], range: &Range<usize>) -> &'b [u8] {
+        if self.wanted.multi_line {
+            return &buffer[..buffer.len().min(range.end + LOOK_AHEAD_BYTES)];
+        }
+        // A look-around must not see the line's terminator, which the searcher did not show either.
+        let terminator = self.wanted.line_terminator;
+        let line = &buffer[..range.end];
+        match line.split_last() {
+            Some((&last, rest)) if last == terminator.as_byte() => match rest.split_last() {
+                Some((b'\r', rest)) if terminator.is_crlf() => rest,
+                _ => rest,
+            },
+            _ => line,
+        }
+    }
+
+    fn check(&self) -> Result<(), Stop> {
+        self.check_cancelled()?;
+        if self.out.cost() > self.wanted.max_result_bytes {
+            return Err(Stop::ResultTooLarge);
+        }
+        Ok(())
+    }
+
+    fn check_cancelled(&self) -> Result<(), Stop> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Stop::Cancelled);
+        }
+        Ok(())
+    }
+}
+
+/// A size inside one record, or of one file's result.
+fn narrow(size: usize) -> u32 {
+    u32::try_from(size).expect(
+        "a record is at most max_line_bytes, which is at most u32::MAX, and results of a file \
+         end the scan at 1 GiB",
+    )
+}
+
+/// The matcher of `grep-regex` has no errors.
+fn infallible(result: &Result<(), grep_matcher::NoError>) {
+    debug_assert!(result.is_ok());
+}
