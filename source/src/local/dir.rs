@@ -61,14 +61,6 @@ impl LocalDir {
         }
     }
 
-    pub(super) fn device(&self) -> u64 {
-        self.identity.0
-    }
-
-    pub(super) fn fs_kind(&self) -> FsKind {
-        self.fs
-    }
-
     fn child_path(&self, name: &CStr) -> Vec<u8> {
         let mut path = self.path.clone();
         path.push(b'/');
@@ -185,7 +177,7 @@ impl Dir for LocalDir {
             Links::Follow => self.open_following(name, flags),
         };
         let path = || self.child_path(name);
-        self.source.classify(open, links, Some(self), path)
+        self.source.classify(open, links, path)
     }
 
     fn file_size(&self, name: &CStr, links: Links) -> Result<u64, SourceError> {

@@ -1,5 +1,7 @@
 //! What we have to know of the file system that something lies on.
 
+use std::sync::{PoisonError, RwLock};
+
 use rustix::fd::AsFd;
 use rustix::fs::fstatfs;
 use rustix::io::{Errno, retry_on_intr};
@@ -90,6 +92,37 @@ impl FsKind {
     /// Whether a read that is not filled has met the end of the file.
     pub(super) fn short_read_is_end(self) -> bool {
         matches!(self, Self::Local | Self::Cached)
+    }
+}
+
+/// The kinds of the file systems met so far, by device number: asking a network file system for its
+/// kind is a call to the server, which is not to be made for every directory.
+///
+/// A device number means another file system only after the old one was unmounted, which the open
+/// directories of a running search prevent.
+#[derive(Debug, Default)]
+pub(super) struct KnownKinds {
+    kinds: RwLock<Vec<(u64, FsKind)>>,
+}
+
+impl KnownKinds {
+    /// How many are kept; when there are more, all are asked anew.
+    const MOST: usize = 64;
+
+    /// The kind of the file system on `device`, of which `fd` is an open file or directory.
+    pub(super) fn of(&self, device: u64, fd: impl AsFd) -> Result<FsKind, Errno> {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, kind)) = kinds.iter().find(|(known, _)| *known == device) {
+            return Ok(*kind);
+        }
+        drop(kinds);
+        let kind = FsKind::of(fd)?;
+        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        if kinds.len() >= Self::MOST {
+            kinds.clear();
+        }
+        kinds.push((device, kind));
+        Ok(kind)
     }
 }
 

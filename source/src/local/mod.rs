@@ -22,7 +22,7 @@ use crate::{Links, Opened, Source, SourceError, SpecialKind};
 
 use dir::LocalDir;
 use file::LocalFile;
-use fs_kind::FsKind;
+use fs_kind::{FsKind, KnownKinds};
 use resolve::OpenError;
 
 pub use file::Map;
@@ -47,6 +47,7 @@ const LOOK_FLAGS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 #[derive(Debug, Clone)]
 pub struct LocalSource {
     roots: Arc<Roots>,
+    kinds: Arc<KnownKinds>,
 }
 
 impl LocalSource {
@@ -55,18 +56,17 @@ impl LocalSource {
     pub fn new(roots: Roots) -> Self {
         Self {
             roots: Arc::new(roots),
+            kinds: Arc::default(),
         }
     }
 
     /// Opens what `open` leads to, after a look at what it is.
     ///
-    /// `parent` is the directory that it is an entry of, when it is opened as one; `path` is where it
-    /// is, for a restricted source.
+    /// `path` is where it is, for a restricted source.
     fn classify(
         &self,
         open: impl Fn(OFlags) -> Result<OwnedFd, OpenError>,
         links: Links,
-        parent: Option<&LocalDir>,
         path: impl FnOnce() -> Vec<u8>,
     ) -> Result<Opened, SourceError> {
         let extra = match links {
@@ -75,7 +75,7 @@ impl LocalSource {
         };
         // Most are directories, and this says so in one call, without opening anything else.
         match open(DIR_FLAGS | extra) {
-            Ok(fd) => return self.opened_dir(fd, parent, path),
+            Ok(fd) => return self.opened_dir(fd, path),
             Err(OpenError::Os(Errno::NOTDIR)) => {}
             // A link in the last component, where the kernel reports it so, or a true loop.
             Err(OpenError::Os(Errno::LOOP)) if links == Links::Refuse => {}
@@ -86,16 +86,17 @@ impl LocalSource {
             Ok(FileType::Symlink) => return Ok(Opened::Symlink),
             Ok(FileType::Directory) => {
                 // It became one since the first call.
-                return self.opened_dir(open(DIR_FLAGS | extra)?, parent, path);
+                return self.opened_dir(open(DIR_FLAGS | extra)?, path);
             }
             Ok(_) => {}
             Err(kind) => return Ok(Opened::Special(kind)),
         }
         let fd = open(FILE_FLAGS | extra)?;
-        if FileType::from_raw_mode(fstat(&fd)?.st_mode) != FileType::RegularFile {
+        let stat = fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(SourceError::changed("changed its type while it was opened"));
         }
-        let fs = FsKind::of(&fd)?;
+        let fs = self.kinds.of(stat.st_dev, &fd)?;
         if fs == FsKind::Kernel && self.roots.are_restricted() {
             return Ok(Opened::Special(SpecialKind::KernelFs));
         }
@@ -105,16 +106,10 @@ impl LocalSource {
     fn opened_dir(
         &self,
         fd: OwnedFd,
-        parent: Option<&LocalDir>,
         path: impl FnOnce() -> Vec<u8>,
     ) -> Result<Opened, SourceError> {
         let stat = fstat(&fd)?;
-        // Asking a network file system for its kind is a call to the server, so a directory on the
-        // same device as its parent is taken to be of the same kind.
-        let fs = match parent {
-            Some(parent) if parent.device() == stat.st_dev => parent.fs_kind(),
-            _ => FsKind::of(&fd)?,
-        };
+        let fs = self.kinds.of(stat.st_dev, &fd)?;
         let restricted = self.roots.are_restricted();
         if fs == FsKind::Kernel && restricted {
             return Ok(Opened::Special(SpecialKind::KernelFs));
@@ -135,7 +130,6 @@ impl Source for LocalSource {
         self.classify(
             |flags| resolve::open(&self.roots, path, flags),
             links,
-            None,
             || path.to_vec(),
         )
     }
