@@ -154,15 +154,17 @@ impl Task {
         }
     }
 
+    /// What every task costs beside its paths, in bytes.
+    pub const FIXED_COST: usize = 48;
+
     /// About how many bytes the task takes in memory and on the wire; the measure of the
     /// frontier's limit and of `Budget::remainder_bytes`.
     pub fn cost(&self) -> u64 {
-        const FIXED: usize = 48;
         let variable = match &self.kind {
             TaskKind::Tree { path, .. } | TaskKind::Range { path, .. } => path.len(),
             TaskKind::Paths { paths } => paths.iter().map(|p| p.len() + 8).sum(),
         };
-        (FIXED + variable) as u64
+        (Self::FIXED_COST + variable) as u64
     }
 }
 
@@ -404,7 +406,7 @@ pub fn check_slots(slots: u32) -> Result<u32, BadMessage> {
 /// About how many bytes a file's result takes in memory and on the wire: what the limits on
 /// results count.
 pub fn matches_cost(file: &v1::FileMatches) -> u64 {
-    const FIXED: usize = 64;
+    const FIXED: usize = size_of::<v1::FileMatches>();
     let columns = file.line_numbers.len() * 4
         + file.offsets.len() * 4
         + file.lengths.len() * 2
