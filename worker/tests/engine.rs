@@ -53,6 +53,8 @@ impl Outcome {
 }
 
 struct Rig {
+    /// Counts jobs: a lease is never granted twice.
+    jobs: std::cell::Cell<u64>,
     engine: Engine,
     finished: mpsc::Receiver<Finished>,
 }
@@ -70,6 +72,7 @@ impl Rig {
             tx.send(done).expect("the rig outlives its engine");
         });
         Self {
+            jobs: std::cell::Cell::new(0),
             engine: engine.expect("threads start"),
             finished,
         }
@@ -86,13 +89,14 @@ impl Rig {
         let plan = Arc::new(Plan::compile(spec).expect("the job is sound"));
         let mut frontier = VecDeque::from(tasks);
         let mut outcome = Outcome::default();
+        self.jobs.set(self.jobs.get() + 1);
         while !frontier.is_empty() {
             let tasks: Vec<Task> = frontier.drain(..per_shard.min(frontier.len())).collect();
             let weight: u64 = tasks.iter().map(|task| task.weight.0).sum();
             outcome.shards += 1;
             assert!(outcome.shards < 100_000, "the job does not advance");
             let lease = LeaseId {
-                job: JobId(1),
+                job: JobId(self.jobs.get()),
                 shard: ShardId(outcome.shards),
                 attempt: Attempt(1),
             };
