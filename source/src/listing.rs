@@ -150,7 +150,9 @@ fn name_at(names: &[u8], start: u32) -> &CStr {
 }
 
 fn offset(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("SliceFill keeps the names below 4 GiB")
+    u32::try_from(bytes).expect(
+        "SliceFill halves the slice at 2 GiB; no directory has as much in names of one hash",
+    )
 }
 
 /// Fills a [`Listing`] with the entries of one directory.

@@ -125,9 +125,7 @@ impl LocalDir {
 
     /// A file whose first read filled the buffer.
     fn longer(&self, fd: OwnedFd, filled: usize) -> Result<Read, SourceError> {
-        if FileType::from_raw_mode(fstat(&fd)?.st_mode) != FileType::RegularFile {
-            return Err(not_a_file_any_more());
-        }
+        check_is_file(&fd)?;
         let mut next = [0];
         if retry_on_intr(|| pread(&fd, &mut next, filled as u64))? == 0 {
             return Ok(Read::Whole(filled));
@@ -164,6 +162,9 @@ impl Dir for LocalDir {
             let got = retry_on_intr(|| read(&fd, &mut space[filled..])).map_err(read_error)?;
             filled += got;
             if got == 0 || (filled < space.len() && self.fs.short_read_is_end()) {
+                if filled == 0 {
+                    check_is_file(&fd)?; // a FIFO, too, has nothing to read
+                }
                 return Ok(Read::Whole(filled));
             }
         }
@@ -210,6 +211,13 @@ fn check_name(name: &CStr) -> Result<(), SourceError> {
         return Err(SourceError::outside_roots());
     }
     Ok(())
+}
+
+fn check_is_file(fd: &OwnedFd) -> Result<(), SourceError> {
+    match FileType::from_raw_mode(fstat(fd)?.st_mode) {
+        FileType::RegularFile => Ok(()),
+        _ => Err(not_a_file_any_more()),
+    }
 }
 
 fn read_error(errno: Errno) -> SourceError {

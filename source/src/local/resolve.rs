@@ -180,16 +180,23 @@ impl<'a> Walk<'a> {
     /// Goes to the parent, which is not left to the kernel: the directory may have been moved out of
     /// the root.
     fn up(&mut self) -> Result<(), OpenError> {
-        if self.below.is_empty() {
-            return if self.roots.are_restricted() {
-                Err(OpenError::OutsideRoots)
-            } else {
-                Ok(()) // the parent of / is /
-            };
+        if !self.below.is_empty() {
+            let below = parent(&self.below).to_vec();
+            return self.restart(self.root, &below);
         }
-        let parent = self.below.iter().rposition(|&b| b == b'/').unwrap_or(0);
-        let below = self.below[..parent].to_vec();
-        self.restart(self.root, &below)
+        if self.root.real.is_empty() {
+            return Ok(()); // the parent of / is /
+        }
+        // Above the root nothing is looked at; but by its text, which has no links up to here, the
+        // path may come down again into this root or another.
+        let mut path = parent(&self.root.real).to_vec();
+        while self.pending.pop_if(|name| name == b"..").is_some() {
+            path.truncate(parent(&path).len());
+        }
+        path.push(b'/');
+        path.extend(self.pending.drain(..).rev().collect::<Vec<_>>().join(&b'/'));
+        let (root, rest) = self.roots.find(&path).ok_or(OpenError::OutsideRoots)?;
+        self.restart(root, rest)
     }
 
     /// Goes on at a link's target.
@@ -214,4 +221,10 @@ impl<'a> Walk<'a> {
         self.push_names(rest);
         Ok(())
     }
+}
+
+/// A path without its last name and the slash before it.
+fn parent(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|&b| b == b'/').unwrap_or(0);
+    &path[..end]
 }
