@@ -10,4 +10,5 @@
 
 pub mod config;
 pub mod flags;
+pub mod job;
 pub mod print;
