@@ -11,9 +11,8 @@
 //!   a single huge file shows its matches as they are found.
 //!
 //! A worker sends a `FileMatches` for each part, with records or without; that is how the parts' line
-//! counts arrive. A part's first and last bytes are those of its lines, so the parts of a file that does not
-//! change meet exactly. Of a file that changed some may never meet: they are released as they are by
-//! [`Assembler::release_all`].
+//! counts arrive. Parts tile the file: each begins where another ends. Of a file that changed while it was
+//! read some may never meet: they are released as they are by [`Assembler::release_all`].
 //!
 //! For a count or a name there is nothing to stream: the parts are summed up and
 //! told once.
@@ -95,15 +94,14 @@ impl Assembler {
         batches: Vec<v1::ResultBatch>,
         out: &mut Output,
     ) {
-        let mut parts = Vec::new();
         for mut batch in batches {
             if batch.files.iter().any(|file| file.part.is_some()) {
-                let (split, whole) = batch
+                let (parts, whole) = batch
                     .files
                     .into_iter()
                     .partition(|file| file.part.is_some());
                 batch.files = whole;
-                parts.extend::<Vec<_>>(split);
+                self.add_parts(shard, node, parts, out);
             }
             for file in &mut batch.files {
                 file.node = 0;
@@ -112,7 +110,6 @@ impl Assembler {
             batch.nodes = vec![node.to_string()];
             self.pass(batch, out);
         }
-        self.add_parts(shard, node, parts, out);
         self.pump(out);
         if out.has_batches() {
             self.released = now;
@@ -134,8 +131,7 @@ impl Assembler {
                     end: *end,
                     lines: 0,
                     last: end == size,
-                    abandoned: true,
-                    pieces: Vec::new(),
+                    piece: None,
                 };
                 self.add_part(task.root, path.clone(), *start, part, out);
             }
@@ -199,7 +195,6 @@ impl Assembler {
         }
     }
 
-    /// Groups the `FileMatches` that are one part, cut because it is large, and adds them.
     fn add_parts(
         &mut self,
         shard: u64,
@@ -207,30 +202,19 @@ impl Assembler {
         files: Vec<v1::FileMatches>,
         out: &mut Output,
     ) {
-        let mut group: Option<(u32, Vec<u8>, v1::Part, Vec<Piece>)> = None;
         for mut file in files {
             let Some(part) = file.part.take() else {
                 continue;
             };
             let cost = matches_cost(&file);
             file.shard = shard;
-            file.continues = false;
-            let same = matches!(&group, Some((root, path, first, _))
-                if *root == file.root && *path == file.path && first.start == part.start);
-            if !same && let Some((root, path, part, pieces)) = group.take() {
-                self.add_part(root, path, part.start, Part::new(&part, pieces), out);
-            }
             let (root, path) = (file.root, file.path.clone());
             let piece = Piece {
                 file,
                 node: Arc::clone(node),
                 cost,
             };
-            let (_, _, _, pieces) = group.get_or_insert_with(|| (root, path, part, Vec::new()));
-            pieces.push(piece);
-        }
-        if let Some((root, path, part, pieces)) = group {
-            self.add_part(root, path, part.start, Part::new(&part, pieces), out);
+            self.add_part(root, path, part.start, Part::new(&part, piece), out);
         }
     }
 

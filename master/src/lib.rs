@@ -8,6 +8,7 @@ pub mod assemble;
 pub mod hub;
 mod outbox;
 pub mod scheduler;
+pub mod service;
 mod tally;
 
 pub use hub::Hub;

@@ -1,58 +1,13 @@
-//! Sums of tallies. They saturate: the numbers come from outside.
+//! What a task that was given up is to a job's tally.
 
 use regexctl_proto::domain::{Slice, Task, TaskKind};
 use regexctl_proto::v1::{self, FileErrorKind, Tally};
 
-/// Adds `more` to `tally`, field by field.
-pub(crate) fn add(tally: &mut Tally, more: &Tally) {
-    // Destructured, so that a new field cannot be forgotten.
-    let &Tally {
-        seen,
-        scanned,
-        matched,
-        skipped_filter,
-        skipped_ignore,
-        skipped_hidden,
-        skipped_symlink,
-        skipped_special,
-        skipped_size,
-        failed,
-        dirs_seen,
-        dirs_listed,
-        dirs_skipped,
-        dirs_failed,
-        bytes_searched,
-        matched_lines,
-        matches,
-    } = more;
-    for (sum, value) in [
-        (&mut tally.seen, seen),
-        (&mut tally.scanned, scanned),
-        (&mut tally.matched, matched),
-        (&mut tally.skipped_filter, skipped_filter),
-        (&mut tally.skipped_ignore, skipped_ignore),
-        (&mut tally.skipped_hidden, skipped_hidden),
-        (&mut tally.skipped_symlink, skipped_symlink),
-        (&mut tally.skipped_special, skipped_special),
-        (&mut tally.skipped_size, skipped_size),
-        (&mut tally.failed, failed),
-        (&mut tally.dirs_seen, dirs_seen),
-        (&mut tally.dirs_listed, dirs_listed),
-        (&mut tally.dirs_skipped, dirs_skipped),
-        (&mut tally.dirs_failed, dirs_failed),
-        (&mut tally.bytes_searched, bytes_searched),
-        (&mut tally.matched_lines, matched_lines),
-        (&mut tally.matches, matches),
-    ] {
-        *sum = sum.saturating_add(value);
-    }
-}
-
 /// Accounts for a task that was given up, and says what to tell of it.
 ///
-/// A directory is counted by who lists it from its first slice, so an abandoned first slice is a
-/// directory seen and failed, and a later one was counted already. A split file was counted
-/// as scanned by who found it; `first_of_file` says that no other range of it was given up.
+/// A directory was counted as seen where its parent was listed, but for a root; it is counted as listed with its
+/// first slice. A split file was counted as scanned by who found it; `first_of_file` says that
+/// no other range of it was given up.
 pub(crate) fn abandon(
     tally: &mut Tally,
     task: &Task,
@@ -69,7 +24,7 @@ pub(crate) fn abandon(
     match &task.kind {
         TaskKind::Tree { path, slice } => {
             if slice.start == Slice::WHOLE.start {
-                tally.dirs_seen += 1;
+                tally.dirs_seen += u64::from(path.is_empty());
                 tally.dirs_failed += 1;
             }
             vec![error(path, true)]
@@ -102,26 +57,12 @@ mod tests {
     }
 
     #[test]
-    fn sums_saturate() {
-        let mut tally = Tally {
-            seen: u64::MAX,
-            matches: 1,
-            ..Tally::default()
-        };
-        let more = Tally {
-            seen: 1,
-            matches: 2,
-            ..Tally::default()
-        };
-        add(&mut tally, &more);
-        assert_eq!((tally.seen, tally.matches), (u64::MAX, 3));
-    }
-
-    #[test]
     fn an_abandoned_task_keeps_the_sums_true() {
         let mut tally = Tally {
             seen: 1,
             scanned: 1,
+            dirs_seen: 2,
+            dirs_listed: 1,
             ..Tally::default()
         };
         let range = |start| {
@@ -132,9 +73,9 @@ mod tests {
                 size: 9,
             })
         };
-        let tree = |start| {
+        let tree = |path: &str, start| {
             task(TaskKind::Tree {
-                path: b"d".to_vec(),
+                path: path.into(),
                 slice: Slice {
                     start,
                     end: u32::MAX,
@@ -147,16 +88,14 @@ mod tests {
         let errors: Vec<_> = [
             abandon(&mut tally, &range(0), 8, true),
             abandon(&mut tally, &range(1), 8, false),
-            abandon(&mut tally, &tree(0), 8, true),
-            abandon(&mut tally, &tree(5), 8, true),
+            abandon(&mut tally, &tree("found", 0), 8, true),
+            abandon(&mut tally, &tree("", 0), 8, true),
+            abandon(&mut tally, &tree("listed", 5), 8, true),
             abandon(&mut tally, &paths, 8, true),
         ]
         .concat();
-        assert_eq!(errors.len(), 5);
-        assert_eq!(tally.seen, tally.scanned + tally.failed);
-        assert_eq!(
-            (tally.failed, tally.dirs_seen, tally.dirs_failed),
-            (3, 1, 1)
-        );
+        assert_eq!(errors.len(), 6);
+        assert!(tally.balances(), "{tally:?}");
+        assert_eq!((tally.failed, tally.dirs_failed), (3, 2));
     }
 }

@@ -21,25 +21,22 @@ pub(super) struct Part {
     /// Line terminators in it.
     pub(super) lines: u64,
     pub(super) last: bool,
-    /// Nobody could scan it.
-    pub(super) abandoned: bool,
-    /// More than one when it was cut because it is large.
-    pub(super) pieces: Vec<Piece>,
+    /// What was found in it; none when nobody could scan it.
+    pub(super) piece: Option<Piece>,
 }
 
 impl Part {
-    pub(super) fn new(part: &v1::Part, pieces: Vec<Piece>) -> Self {
+    pub(super) fn new(part: &v1::Part, piece: Piece) -> Self {
         Self {
             end: part.end,
             lines: part.lines,
             last: part.last,
-            abandoned: false,
-            pieces,
+            piece: Some(piece),
         }
     }
 
     fn cost(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.cost).sum()
+        self.piece.as_ref().map_or(0, |piece| piece.cost)
     }
 }
 
@@ -101,14 +98,6 @@ impl File {
 
     /// Adds a part.
     pub(super) fn add(&mut self, start: u64, part: Part, rules: Rules, out: &mut Output) {
-        let empty = part.end <= start && !part.last && !part.abandoned;
-        if empty {
-            // No line begins in it.
-            for piece in &part.pieces {
-                self.drop_quiet(piece, out);
-            }
-            return;
-        }
         self.waiting_bytes += part.cost();
         self.waiting.insert(start, part);
         while let Some(entry) = self.waiting.first_entry() {
@@ -168,22 +157,21 @@ impl File {
         self.expected = self.expected.max(part.end);
         self.lines = self.lines.saturating_add(part.lines);
         self.complete |= part.last;
-        for mut piece in part.pieces {
-            self.last_seen = Some((Arc::clone(&piece.node), piece.file.shard));
-            if self.ended {
-                self.drop_quiet(&piece, out);
-                continue;
-            }
-            self.nul = self.nul.or(piece.file.binary_offset);
-            if rules.want == Want::Lines {
-                rebase(&mut piece.file, lines);
-                self.take_lines(piece, nul, rules, out);
-            } else {
-                self.take_summary(piece, rules, out);
-            }
-        }
-        if part.abandoned {
+        let Some(mut piece) = part.piece else {
             self.ended = true;
+            return;
+        };
+        self.last_seen = Some((Arc::clone(&piece.node), piece.file.shard));
+        if self.ended {
+            self.drop_quiet(&piece, out);
+            return;
+        }
+        self.nul = self.nul.or(piece.file.binary_offset);
+        if rules.want == Want::Lines {
+            rebase(&mut piece.file, lines);
+            self.take_lines(piece, nul, rules, out);
+        } else {
+            self.take_summary(piece, rules, out);
         }
     }
 

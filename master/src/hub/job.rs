@@ -87,7 +87,7 @@ impl Job {
         tally: &v1::Tally,
         results: Vec<v1::ResultBatch>,
     ) -> Settled {
-        tally::add(&mut self.tally, tally);
+        self.tally.absorb(tally);
         let mut out = Output::default();
         self.assembler.add(now, shard, node, results, &mut out);
         self.settle(out)
@@ -150,7 +150,7 @@ impl Job {
             bytes_searched: progress.bytes,
             ..v1::Tally::default()
         };
-        tally::add(&mut tally, &live);
+        tally.absorb(&live);
         self.outbox.set_progress(v1::Progress {
             tally: Some(tally),
             done: progress.done.0,
