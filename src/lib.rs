@@ -10,5 +10,7 @@
 
 pub mod config;
 pub mod flags;
+pub mod help;
 pub mod job;
+pub mod nodes;
 pub mod print;

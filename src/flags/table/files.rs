@@ -75,7 +75,7 @@ pub(super) const FLAGS: &[Flag] = &[
         .opposite(Undo {
             long: "no-ignore",
             short: None,
-            help: Some("Do not honour them; the default"),
+            help: Some("Do not honour ignore files; the default"),
         })
         .help("Honour .gitignore, .ignore and .rgignore files")
         .more(
@@ -88,7 +88,7 @@ pub(super) const FLAGS: &[Flag] = &[
         .opposite(Undo {
             long: "hidden",
             short: Some('.'),
-            help: Some("Do not skip them; the default"),
+            help: Some("Search them as well; the default"),
         })
         .help("Skip files and directories whose name begins with a dot"),
     Flag::count("unrestricted", |args| {
@@ -122,8 +122,8 @@ pub(super) const FLAGS: &[Flag] = &[
     .hint(ValueHint::FilePath)
     .help("Search the paths in LIST, one a line; - is standard input")
     .more(
-        "Beside the PATHs, if there are any. Directories in the list are searched with all \
-         that is below them. For example, what git knows:\n\n    \
+        "Beside the PATHs, if there are any. The list names files, which no filter leaves \
+         out; a directory in it is passed over. For example, what git knows:\n\n    \
          git ls-files | regexctl run --files-from - TODO",
     ),
     Flag::list("files0-from", "LIST", |args, value| {

@@ -10,7 +10,7 @@ pub(super) const FLAGS: &[Flag] = &[
         .opposite(Undo {
             long: "no-line-number",
             short: Some('N'),
-            help: Some("Do not; the default elsewhere"),
+            help: Some("Do not print line numbers; the default elsewhere"),
         })
         .help("Print line numbers; the default on a terminal"),
     Flag::switch("column", |args, on| args.column = Some(on))
@@ -27,7 +27,7 @@ pub(super) const FLAGS: &[Flag] = &[
         .opposite(Undo {
             long: "no-filename",
             short: Some('I'),
-            help: Some("Do not; the default for one file"),
+            help: Some("Do not print the path; the default for one file"),
         })
         .help("Print the path with each match; the default for many files"),
     Flag::switch("heading", |args, on| args.heading = Some(on))
@@ -128,7 +128,7 @@ pub(super) const FLAGS: &[Flag] = &[
         .opposite(Undo {
             long: "no-progress",
             short: None,
-            help: Some("Do not show it"),
+            help: Some("Do not show progress"),
         })
         .help("Show progress on standard error; the default on a terminal"),
 ];

@@ -19,7 +19,7 @@ pub(super) const FLAGS: &[Flag] = &[
     .opposite(Undo {
         long: "binary",
         short: None,
-        help: Some("Search them to the end; the default"),
+        help: Some("Search files with NUL bytes to their end; the default"),
     })
     .help("Stop at the first NUL byte of a file that is not a PATH")
     .more(
