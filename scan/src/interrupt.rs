@@ -107,29 +107,68 @@ impl Matcher for Interruptible<'_> {
     }
 }
 
-/// A reader that fails when the flag is raised, goes on when a signal broke a read off, and
-/// remembers whether it failed.
+/// The line buffer of a new searcher, in bytes.
+const LINE_BUFFER_BYTES: usize = 64 << 10;
+
+/// What a transcoder asks for at a time, in bytes.
+const DECODE_BUFFER_BYTES: usize = 8 << 10;
+
+/// A reader that fails when the flag is raised, and fills the buffer it is given or has come to
+/// the end, so that what the searcher sees at a time does not depend on how much is read at a time.
 pub(crate) struct Input<'a, R> {
-    pub(crate) reader: R,
-    pub(crate) cancel: &'a AtomicBool,
+    reader: R,
+    cancel: &'a AtomicBool,
     /// The reader has failed by itself.
     pub(crate) failed: bool,
+    total: usize,
+    largest_request: usize,
+}
+
+impl<'a, R> Input<'a, R> {
+    pub(crate) fn new(reader: R, cancel: &'a AtomicBool) -> Self {
+        Self {
+            reader,
+            cancel,
+            failed: false,
+            total: 0,
+            largest_request: 0,
+        }
+    }
+
+    /// Whether the searcher that read this may have grown its buffer for a long line. It reads
+    /// ahead further then, and finds a NUL earlier, in each later file. `limit` is the most the buffer may
+    /// hold.
+    pub(crate) fn may_have_grown_buffer(&self, limit: usize) -> bool {
+        // Unless a transcoder reads, the buffer's free space is what is asked for.
+        let is_seen = self.largest_request > DECODE_BUFFER_BYTES && limit >= 4 * LINE_BUFFER_BYTES;
+        if is_seen {
+            self.largest_request > LINE_BUFFER_BYTES
+        } else {
+            // A byte becomes three of UTF-8 at most.
+            self.total.saturating_mul(3) >= LINE_BUFFER_BYTES.min(limit)
+        }
+    }
 }
 
 impl<R: Read> Read for Input<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
+        self.largest_request = self.largest_request.max(buffer.len());
+        let mut filled = 0;
+        while filled < buffer.len() {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(io::Error::other(Interrupted.to_string()));
             }
-            match self.reader.read(buffer) {
+            match self.reader.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.failed = true;
                     return Err(error);
                 }
-                read => return read,
             }
         }
+        self.total += filled;
+        Ok(filled)
     }
 }

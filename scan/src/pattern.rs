@@ -4,7 +4,7 @@
 //! [`Pattern::compile`] panic or run without bound: the length of the patterns, the depth
 //! of their nesting and the size of the automaton are limited.
 
-use grep_matcher::LineTerminator;
+use grep_matcher::{LineTerminator, Matcher as _};
 use grep_regex::{Error, ErrorKind, RegexMatcher, RegexMatcherBuilder};
 
 use crate::error::PatternError;
@@ -57,6 +57,18 @@ impl Pattern {
             is_empty: spec.patterns.is_empty(),
             needs_nul,
         })
+    }
+
+    /// Whether a match may in fact span lines: that was asked for, and the pattern can match a
+    /// line terminator. Where it cannot, the search and its records are line by line.
+    pub fn spans_lines(&self) -> bool {
+        let terminator = self.line_terminator.as_byte();
+        self.multi_line
+            && self.matcher.line_terminator() != Some(self.line_terminator)
+            && !self
+                .matcher
+                .non_matching_bytes()
+                .is_some_and(|bytes| bytes.contains(terminator))
     }
 }
 

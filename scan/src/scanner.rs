@@ -37,6 +37,9 @@ pub struct Scanner {
     pub(crate) max_line_bytes: usize,
     /// Nothing can match, so nothing is searched, whatever is wanted; as in ripgrep.
     pub(crate) hopeless: bool,
+    /// `\A` or the like in a search by lines: it matches at the start of a line, but as a submatch it is
+    /// found only where the line buffer begins. So files must pass through that.
+    buffer_matters: bool,
     pub(crate) splittable: bool,
     pub(crate) direct: Engine,
     stream: Engine,
@@ -54,6 +57,7 @@ pub(crate) enum Nul {
 
 /// A searcher that is switched between ways to treat NUL.
 pub(crate) struct Engine {
+    builder: SearcherBuilder,
     searcher: Searcher,
     nul: Nul,
 }
@@ -61,9 +65,16 @@ pub(crate) struct Engine {
 impl Engine {
     fn new(builder: &SearcherBuilder) -> Self {
         Self {
+            builder: builder.clone(),
             searcher: builder.build(),
             nul: Nul::Ignore,
         }
+    }
+
+    /// Gives back what buffers have grown to.
+    fn renew(&mut self) {
+        self.searcher = self.builder.build();
+        self.nul = Nul::Ignore;
     }
 
     pub(crate) fn with(&mut self, nul: Nul) -> &mut Searcher {
@@ -138,15 +149,16 @@ impl Scanner {
             max_result_bytes: MAX_FILE_RESULT_BYTES,
         };
         Ok(Self {
-            matcher,
             captures,
             cancel,
             wanted,
             binary,
             encoding: spec.encoding.clone(),
             max_line_bytes,
+            buffer_matters: !pattern.multi_line && matcher.line_terminator().is_none(),
             hopeless: (pattern.is_empty && !spec.invert) || spec.max_count == Some(0),
             splittable: splits(pattern.multi_line, pattern.null_data, spec),
+            matcher,
             direct,
             stream,
         })
@@ -214,7 +226,7 @@ impl Scanner {
             Encoding::Auto => needs_transcoding(bytes),
             Encoding::Label(_) => true,
         };
-        transcodes || bytes.len() >= self.max_line_bytes
+        transcodes || bytes.len() >= self.max_line_bytes || self.buffer_matters
     }
 
     fn scan<R: Read>(
@@ -254,13 +266,12 @@ impl Scanner {
                 (searcher.search_slice(matcher, bytes, &mut sink), false)
             }
             Source::Stream(reader) => {
-                let mut input = Input {
-                    reader,
-                    cancel: &self.cancel,
-                    failed: false,
-                };
+                let mut input = Input::new(reader, &self.cancel);
                 let searcher = self.stream.with(nul);
                 let result = searcher.search_reader(matcher, &mut input, &mut sink);
+                if input.may_have_grown_buffer(self.max_line_bytes) {
+                    self.stream.renew();
+                }
                 (result, input.failed)
             }
         };

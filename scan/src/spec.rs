@@ -181,10 +181,21 @@ impl Default for SearchSpec {
 ///
 /// What follows from other lines is in the way: context, matches over lines, a limit on
 /// matches, a label of an encoding (whose state runs on), and results for which a scan ends
-/// early. `Skip` is, too, because what it tells of a file depends on a NUL further on. The
-/// caller asks [`needs_transcoding`] about the file's first bytes.
+/// early; so are patterns that anchor to the text's ends. `Skip` is, too, because what it tells of a file
+/// depends on a NUL further on. The caller asks [`needs_transcoding`] about the file's first bytes.
 pub fn splittable(pattern: &PatternSpec, search: &SearchSpec) -> bool {
-    splits(pattern.multi_line, pattern.null_data, search)
+    splits(pattern.multi_line, pattern.null_data, search) && !may_anchor_text(pattern)
+}
+
+/// Whether a pattern may hold `\A`, `\z` or their equals (`(?-m:^)`), whose submatches ripgrep
+/// finds only where its buffer begins or ends. May say yes for a pattern that does not.
+fn may_anchor_text(pattern: &PatternSpec) -> bool {
+    const SIGNS: [&str; 3] = ["\\A", "\\z", "(?"];
+    let anchors = |pattern: &String| match SIGNS.map(|sign| pattern.contains(sign)) {
+        [false, false, flags] => flags && pattern.contains('-') && pattern.contains('m'),
+        _ => true,
+    };
+    !pattern.fixed_strings && pattern.patterns.iter().any(anchors)
 }
 
 pub(crate) fn splits(multi_line: bool, null_data: bool, search: &SearchSpec) -> bool {

@@ -1,0 +1,184 @@
+//! What the tests against ripgrep share: haystacks, flags, and ripgrep itself.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use regexctl_scan::{Binary, CaseMode, Encoding, PatternSpec, SearchSpec, Want};
+
+/// The ripgrep to compare with: `$RG`, or `rg` of the `PATH`.
+pub(crate) fn ripgrep() -> Command {
+    Command::new(std::env::var_os("RG").unwrap_or_else(|| "rg".into()))
+}
+
+/// Runs ripgrep below `dir`, reading files as a stream and in the order of their names.
+pub(crate) fn run_ripgrep(dir: &Path, flags: &[&str], pattern: &str) -> Output {
+    ripgrep()
+        .args(["--no-config", "--no-mmap", "--sort=path", "--color=never"])
+        .args(flags)
+        .arg("-e")
+        .arg(pattern)
+        .arg("--")
+        .arg(".")
+        .current_dir(dir)
+        .output()
+        .expect("ripgrep is needed for this test: in PATH, or named by the variable RG")
+}
+
+/// The specifications that mean what these flags of ripgrep mean. `--json` stands for the search
+/// of binary files that ripgrep's JSON printer does.
+pub(crate) fn specs(flags: &[&str], pattern: &str) -> (PatternSpec, SearchSpec) {
+    let mut p = PatternSpec {
+        patterns: vec![pattern.to_owned()],
+        ..PatternSpec::default()
+    };
+    let mut s = SearchSpec {
+        binary: Binary::Skip,
+        offsets: true,
+        ..SearchSpec::default()
+    };
+    let json = flags.contains(&"--json");
+    s.submatches = json;
+    s.line_numbers = json;
+    for flag in flags {
+        match *flag {
+            "-i" => p.case = CaseMode::Insensitive,
+            "-S" => p.case = CaseMode::Smart,
+            "-F" => p.fixed_strings = true,
+            "-w" => p.word = true,
+            "-x" => p.whole_line = true,
+            "-v" => s.invert = true,
+            "-U" => p.multi_line = true,
+            "--multiline-dotall" => p.dot_matches_new_line = true,
+            "--crlf" => p.crlf = true,
+            "--null-data" => p.null_data = true,
+            "--no-unicode" => p.no_unicode = true,
+            "-a" => s.binary = Binary::Text,
+            "-uuu" | "--binary" => {
+                s.binary = if json { Binary::Report } else { Binary::Search };
+            }
+            "-c" => s.want = Want::CountLines,
+            "--count-matches" => s.want = Want::CountMatches,
+            "-l" => s.want = Want::FilesWithMatch,
+            "--files-without-match" => s.want = Want::FilesWithoutMatch,
+            "-n" => s.line_numbers = true,
+            "--json" | "-uu" | "-b" | "-H" | "--no-heading" => {}
+            _ => value_flag(flag, &mut p, &mut s),
+        }
+    }
+    (p, s)
+}
+
+fn value_flag(flag: &str, p: &mut PatternSpec, s: &mut SearchSpec) {
+    let number = || {
+        flag[2..]
+            .parse::<usize>()
+            .expect("a number behind the flag")
+    };
+    match &flag[..2] {
+        "-A" => s.after_context = number(),
+        "-B" => s.before_context = number(),
+        "-C" => (s.before_context, s.after_context) = (number(), number()),
+        "-m" => s.max_count = Some(number() as u64),
+        "-r" => s.replacement = Some(flag[2..].into()),
+        "-E" if &flag[2..] == "none" => s.encoding = Encoding::Raw,
+        "-E" => s.encoding = Encoding::Label(flag[2..].to_owned()),
+        _ => panic!("{flag} is not known here: {p:?}"),
+    }
+}
+
+/// Writes the haystacks and tells their names in order, with their bytes.
+pub(crate) fn corpus(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = haystacks()
+        .into_iter()
+        .map(|(name, bytes)| {
+            let path = Path::new("./").join(name);
+            std::fs::write(dir.join(name), &bytes).expect("the directory is writable");
+            (path, bytes)
+        })
+        .collect::<Vec<_>>();
+    files.sort();
+    files
+}
+
+const SHERLOCK: &str = "\
+For the Doctor Watsons of this world, as opposed to the Sherlock
+Holmeses, success in the province of detective work must always
+be, to a very large extent, the result of luck. Sherlock Holmes
+can extract a clew from a wisp of straw or a flake of cigar ash;
+
+but Doctor Watson has to have it taken out for him and dusted,
+and exhibited clearly, with a label attached.
+";
+
+fn haystacks() -> Vec<(&'static str, Vec<u8>)> {
+    let many = |n: usize| {
+        let mut text = String::new();
+        for i in 0..n {
+            let word = ["alpha", "beta", "Sherlock", "", "gamma delta", "\tfoo_bar"][i % 6];
+            text.push_str(&format!("line {i:04} {word} and then some more words, for the file to be large without many lines\n"));
+        }
+        text.into_bytes()
+    };
+    let at = |mut bytes: Vec<u8>, at: usize, with: &[u8]| {
+        bytes.splice(at..at, with.iter().copied());
+        bytes
+    };
+    let utf16 = |mark: bool| {
+        let mark = mark.then_some(0xFEFF);
+        let units = mark.into_iter().chain(SHERLOCK.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect::<Vec<u8>>()
+    };
+    let sherlock = SHERLOCK.as_bytes().to_vec();
+    // A line longer than ripgrep's buffer makes it read further ahead in each later file, and so
+    // find a NUL earlier; so the file that has one comes last.
+    vec![
+        ("sherlock", sherlock.clone()),
+        ("no-last-terminator", SHERLOCK.trim_end().into()),
+        ("crlf", SHERLOCK.replace('\n', "\r\n").into()),
+        (
+            "cr-inside",
+            b"a\rb\nfoo\r\n\r\nSherlock\r\r\nlast\r".to_vec(),
+        ),
+        ("empty", Vec::new()),
+        ("one-terminator", b"\n".to_vec()),
+        ("terminators", b"\n\n\n\nfoo\n\n".to_vec()),
+        ("one-byte", b"a".to_vec()),
+        ("mark-utf8", at(sherlock.clone(), 0, b"\xEF\xBB\xBF")),
+        ("mark-only", b"\xEF\xBB\xBF".to_vec()),
+        ("utf16", utf16(true)),
+        ("utf16-no-mark", utf16(false)),
+        (
+            "latin1",
+            b"caf\xE9 Sherlock\n\xE9t\xE9 foo\n\xFF\xFE\n".to_vec(),
+        ),
+        (
+            "unicode",
+            "δέλτα Δέλτα foo\nстрока ❤ bar\nſherlock K k\n".into(),
+        ),
+        ("nuls", vec![0; 5000]),
+        ("nul-first", at(sherlock.clone(), 0, b"\0")),
+        ("nul-middle", at(sherlock.clone(), 200, b"x\0y")),
+        ("nul-last", at(sherlock.clone(), SHERLOCK.len(), b"\0")),
+        (
+            "nul-records",
+            b"foo one\0bar\ntwo Sherlock\0\0foo\0last".to_vec(),
+        ),
+        ("nul-late", at(many(1700), 140_000, b"\0 Sherlock foo")),
+        ("nul-late-unmatched", at(many(1700), 140_000, b"zz\0zz")),
+        ("nul-at-64k", at(many(1700), 65_536, b"\0")),
+        ("many", many(1700)),
+        ("zz-long-lines", {
+            let mut text = "x".repeat(100_000) + " Sherlock " + &"y".repeat(70_000) + "\nfoo\n";
+            text.push_str(&"ab ".repeat(1000));
+            text.into_bytes()
+        }),
+        (
+            "words",
+            b"foo foobar barfoo foo_bar foo-bar -2 --2 2-\nFoo FOO foo\n".to_vec(),
+        ),
+        (
+            "spans",
+            b"start\nmid\nend foo\nstart end\nx\nstart\n\nend\nfoo\nfoo foo".to_vec(),
+        ),
+    ]
+}

@@ -1,0 +1,451 @@
+//! The same bytes, patterns and flags as ripgrep: the same lines, submatches, context,
+//! counts and binary files.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use base64::Engine as _;
+use regexctl_scan::{
+    BinaryEnd, KIND_BREAK, KIND_MATCH, Matches, Pattern, PatternError, ScanError, Scanner,
+    SearchSpec, SpecError, Want, needs_transcoding, splittable,
+};
+use serde_json::Value;
+
+use common::{corpus, run_ripgrep, specs};
+
+const PATTERNS: &[&str] = &[
+    "Sherlock",
+    "",
+    "^$",
+    "foo",
+    r"\bfoo\b",
+    r"\w+\s+\w+",
+    "(?P<first>[A-Za-z]+)lock( |$)",
+    "nothing here matches",
+    "a*",
+    r"[^\n]*\r?$",
+    r"start(?s:.*?)end",
+    "δ|s|k",
+    r"-2",
+    r"(?m)^.$",
+    r"\Afoo|last\z",
+    r"\x00",
+    r"foo\n",
+    "(unclosed",
+    r"(?-u)\xE9",
+    r"line 1\d{3} ",
+];
+
+const FLAGS: &[&[&str]] = &[
+    &["-uuu"],
+    &["-uu"],
+    &["-a"],
+    &["-uuu", "-i"],
+    &["-uuu", "-S"],
+    &["-uuu", "-F"],
+    &["-uuu", "-F", "-i", "-w"],
+    &["-uuu", "-w"],
+    &["-uuu", "-x"],
+    &["-uuu", "-v"],
+    &["-a", "-v", "-C1"],
+    &["-uuu", "-A2"],
+    &["-uuu", "-B2"],
+    &["-uu", "-C3"],
+    &["-uuu", "-C1", "-v"],
+    &["-uuu", "-m1"],
+    &["-uuu", "-m2", "-A2"],
+    &["-uuu", "-m0"],
+    &["-uuu", "-m3", "-v"],
+    &["-uuu", "-U"],
+    &["-uu", "-U"],
+    &["-a", "-U"],
+    &["-uuu", "-U", "-m2"],
+    &["-uuu", "-U", "--multiline-dotall"],
+    &["-uuu", "-U", "-C1"],
+    &["-uuu", "-U", "-v"],
+    &["-uuu", "-U", "--crlf"],
+    &["-uuu", "--crlf"],
+    &["-uuu", "--crlf", "-x"],
+    &["-uuu", "--crlf", "-v"],
+    &["--null-data"],
+    &["--null-data", "-x"],
+    &["-uuu", "--null-data", "-C1"],
+    &["-uuu", "--no-unicode", "-i"],
+    &["-uuu", "-Enone"],
+    &["-uuu", "-Elatin1"],
+    &["-uu", "-Eutf-16le"],
+    &["-uuu", "-r<$first$0>"],
+    &["-uuu", "-U", "-r<$first$0>"],
+    &["-uuu", "-v", "-C1", "-r[$1]"],
+];
+
+/// What a scan found, made comparable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    path: String,
+    records: Vec<Record>,
+    binary_offset: Option<u64>,
+    matched_lines: u64,
+    matches: u64,
+    bytes_searched: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    is_match: bool,
+    line_number: u64,
+    offset: u64,
+    bytes: String,
+    /// Start, end, replacement.
+    submatches: Vec<(u64, u64, Option<String>)>,
+}
+
+fn show(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+fn json_bytes(value: &Value) -> String {
+    match &value["text"] {
+        Value::String(text) => show(text.as_bytes()),
+        _ => {
+            let encoded = value["bytes"].as_str().expect("text or bytes");
+            let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
+            show(&decoded.expect("ripgrep encodes by the standard alphabet"))
+        }
+    }
+}
+
+/// ripgrep's JSON Lines.
+fn found_by_ripgrep(output: &[u8]) -> Vec<Found> {
+    let mut files = Vec::new();
+    let mut records = Vec::new();
+    for line in output.split(|&b| b == b'\n').filter(|l| !l.is_empty()) {
+        let message: Value = serde_json::from_slice(line).expect("ripgrep prints JSON");
+        let data = &message["data"];
+        let number = |value: &Value| value.as_u64().expect("a number");
+        match message["type"].as_str() {
+            Some(kind @ ("match" | "context")) => records.push(Record {
+                is_match: kind == "match",
+                line_number: number(&data["line_number"]),
+                offset: number(&data["absolute_offset"]),
+                bytes: json_bytes(&data["lines"]),
+                submatches: data["submatches"]
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .map(|m| {
+                        let replacement = m.get("replacement").map(json_bytes);
+                        (number(&m["start"]), number(&m["end"]), replacement)
+                    })
+                    .collect(),
+            }),
+            Some("end") => files.push(Found {
+                path: data["path"]["text"].as_str().expect("UTF-8").into(),
+                records: std::mem::take(&mut records),
+                binary_offset: data["binary_offset"].as_u64(),
+                matched_lines: number(&data["stats"]["matched_lines"]),
+                matches: number(&data["stats"]["matches"]),
+                bytes_searched: number(&data["stats"]["bytes_searched"]),
+            }),
+            _ => {}
+        }
+    }
+    files
+}
+
+fn found_here(path: &str, out: &Matches) -> Found {
+    let mut records = Vec::new();
+    let (mut text, mut sub, mut replaced) = (0, 0, 0);
+    for (i, &length) in out.lengths.iter().enumerate() {
+        let kind = out.kinds.get(i).copied().unwrap_or(KIND_MATCH);
+        let bytes = &out.text[text..text + length as usize];
+        text += length as usize;
+        let mut submatches = Vec::new();
+        for _ in 0..out.submatch_counts[i] {
+            let replacement = out.replacement_lengths.get(sub).map(|&length| {
+                let start = replaced;
+                replaced += length as usize;
+                show(&out.replacement_text[start..replaced])
+            });
+            let (start, end) = (out.submatch_starts[sub], out.submatch_ends[sub]);
+            submatches.push((start.into(), end.into(), replacement));
+            sub += 1;
+        }
+        if kind != KIND_BREAK {
+            records.push(Record {
+                is_match: kind == KIND_MATCH,
+                line_number: out.line_numbers[i],
+                offset: out.offsets[i],
+                bytes: show(bytes),
+                submatches,
+            });
+        }
+    }
+    assert_eq!(text, out.text.len());
+    assert_eq!(sub, out.submatch_ends.len());
+    assert_eq!(replaced, out.replacement_text.len());
+    Found {
+        path: path.into(),
+        records,
+        binary_offset: out.binary_offset,
+        matched_lines: out.matched_lines,
+        matches: out.matches,
+        bytes_searched: out.bytes_searched,
+    }
+}
+
+#[derive(Debug)]
+enum Refusal {
+    Pattern(PatternError),
+    Search(SpecError),
+}
+
+fn scanner(flags: &[&str], pattern: &str) -> Result<(Scanner, SearchSpec, bool), Refusal> {
+    let (pattern_spec, search_spec) = specs(flags, pattern);
+    let compiled = Pattern::compile(&pattern_spec).map_err(Refusal::Pattern)?;
+    let cancel = Arc::new(AtomicBool::new(false));
+    let scanner = Scanner::new(&compiled, &search_spec, cancel).map_err(Refusal::Search)?;
+    let splits = splittable(&pattern_spec, &search_spec);
+    Ok((scanner, search_spec, splits))
+}
+
+/// Joins parts cut after about `size` bytes, as the master does.
+fn scan_in_parts(scanner: &mut Scanner, bytes: &[u8], size: usize) -> Result<Matches, ScanError> {
+    let mut joined = Matches::new();
+    let (mut start, mut lines) = (0, 0);
+    while start < bytes.len() {
+        let from = bytes.len().min(start + size);
+        let term = scanner.line_terminator();
+        let rest = bytes[from..].iter().position(|&b| b == term);
+        let end = rest.map_or(bytes.len(), |i| from + i + 1);
+        let mut part = Matches::new();
+        let scan = scanner.scan_part(&bytes[start..end], start as u64, 300, &mut part)?;
+        assert!(scan.consumed > 0 && scan.consumed <= end - start);
+        let lines_before = lines;
+        lines += scan.lines;
+        start += scan.consumed;
+        joined
+            .line_numbers
+            .extend(part.line_numbers.iter().map(|n| n + lines_before));
+        joined.offsets.extend(part.offsets);
+        joined.lengths.extend(part.lengths);
+        joined.text.extend(part.text);
+        joined.submatch_counts.extend(part.submatch_counts);
+        joined.submatch_starts.extend(part.submatch_starts);
+        joined.submatch_ends.extend(part.submatch_ends);
+        joined.replacement_lengths.extend(part.replacement_lengths);
+        joined.replacement_text.extend(part.replacement_text);
+        joined.matched_lines += part.matched_lines;
+        joined.matches += part.matches;
+        joined.bytes_searched += part.bytes_searched;
+        joined.binary_offset = joined.binary_offset.or(part.binary_offset);
+    }
+    Ok(joined)
+}
+
+#[test]
+fn json_is_that_of_ripgrep() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = corpus(dir.path());
+    for flags in FLAGS {
+        let flags: Vec<&str> = flags.iter().copied().chain(["--json"]).collect();
+        for pattern in PATTERNS {
+            let context = format!("rg {flags:?} {pattern:?}");
+            let output = run_ripgrep(dir.path(), &flags, pattern);
+            let (mut scanner, _, splits) = match scanner(&flags, pattern) {
+                Ok(scanner) => scanner,
+                Err(refusal) => {
+                    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                    assert_eq!(output.status.code(), Some(2), "{context}: {refusal:?}");
+                    check_refusal(&refusal, &said, &context);
+                    continue;
+                }
+            };
+            let expected = found_by_ripgrep(&output.stdout);
+            assert_ne!(output.status.code(), Some(2), "{context}: {output:?}");
+            let (mut sliced, mut streamed, mut split) = (Vec::new(), Vec::new(), Vec::new());
+            for (path, bytes) in &files {
+                let path = path.to_str().expect("names are ASCII");
+                let mut out = Matches::new();
+                if scanner
+                    .scan_slice(bytes, false, &mut out)
+                    .expect("no limit is met")
+                {
+                    sliced.push(found_here(path, &out));
+                }
+                let slow = std::io::BufReader::with_capacity(1000, &bytes[..]);
+                out.clear();
+                let hit = scanner.scan_reader(slow, false, &mut out);
+                if hit.expect("memory does not fail") {
+                    streamed.push(found_here(path, &out));
+                }
+                let transcodes = needs_transcoding(bytes) && !flags.contains(&"-Enone");
+                if splits && transcodes {
+                    // Such a file is scanned whole.
+                    split.extend(sliced.last().filter(|last| last.path == path).cloned());
+                } else if splits {
+                    let out = scan_in_parts(&mut scanner, bytes, 3000).expect("splittable");
+                    if out.matched_lines > 0 {
+                        split.push(found_here(path, &out));
+                    }
+                }
+            }
+            compare(&context, "slice", &sliced, &expected);
+            compare(&context, "stream", &streamed, &expected);
+            if splits {
+                compare(&context, "parts", &split, &expected);
+            }
+        }
+    }
+}
+
+fn compare(context: &str, how: &str, got: &[Found], expected: &[Found]) {
+    let paths = |list: &[Found]| list.iter().map(|f| f.path.clone()).collect::<Vec<_>>();
+    assert_eq!(paths(got), paths(expected), "{context} ({how}): files");
+    for (got, file) in got.iter().zip(expected) {
+        for (record, other) in got.records.iter().zip(&file.records) {
+            assert_eq!(record, other, "{context} ({how}): {}", got.path);
+        }
+        let rest = |f: &Found| {
+            (
+                f.records.len(),
+                f.binary_offset,
+                f.matched_lines,
+                f.matches,
+                f.bytes_searched,
+            )
+        };
+        assert_eq!(rest(got), rest(file), "{context} ({how}): {}", got.path);
+    }
+}
+
+fn check_refusal(refusal: &Refusal, said: &str, context: &str) {
+    match refusal {
+        Refusal::Pattern(PatternError::Syntax(message)) => {
+            assert_eq!(format!("rg: {message}\n"), said, "{context}");
+        }
+        Refusal::Pattern(PatternError::LineTerminator(literal)) => {
+            let words = format!("the literal {literal:?} is not allowed in a regex");
+            assert!(said.contains(&words), "{context}: {said}");
+        }
+        Refusal::Search(SpecError::NulNeverMatches) => {
+            assert!(said.contains("impossible to match"), "{context}: {said}");
+        }
+        other => panic!("{context}: {other:?}, ripgrep: {said}"),
+    }
+}
+
+/// ripgrep's standard output for what was found, with line numbers and offsets.
+fn print(path: &str, out: &Matches, want: Want, printed: &mut String, term: u8) {
+    match want {
+        Want::CountLines => {
+            return writeln!(printed, "{path}:{}", out.matched_lines).expect("memory");
+        }
+        Want::CountMatches => return writeln!(printed, "{path}:{}", out.matches).expect("memory"),
+        Want::FilesWithMatch | Want::FilesWithoutMatch => {
+            return writeln!(printed, "{path}").expect("memory");
+        }
+        Want::Lines => {}
+    }
+    let mut text = &out.text[..];
+    for (i, &length) in out.lengths.iter().enumerate() {
+        let kind = out.kinds.get(i).copied().unwrap_or(KIND_MATCH);
+        let (record, rest) = text.split_at(length as usize);
+        text = rest;
+        if kind == KIND_BREAK {
+            printed.push_str("--\\n");
+            continue;
+        }
+        let sep = if kind == KIND_MATCH { ':' } else { '-' };
+        let (mut number, mut offset) = (out.line_numbers[i], out.offsets[i]);
+        for line in record.split_inclusive(|&b| b == term) {
+            let ended = line.ends_with(&[term]);
+            let end = if ended { String::new() } else { show(&[term]) };
+            let line_text = show(line);
+            write!(
+                printed,
+                "{path}{sep}{number}{sep}{offset}{sep}{line_text}{end}"
+            )
+            .expect("memory");
+            number += 1;
+            offset += line.len() as u64;
+        }
+    }
+    let offset = out.binary_offset.unwrap_or(0);
+    let nul = "(found \\\"\\\\0\\\" byte around offset";
+    match out.binary_end {
+        BinaryEnd::None => {}
+        BinaryEnd::Matched => {
+            write!(printed, "{path}: binary file matches {nul} {offset})\\n").expect("memory");
+        }
+        BinaryEnd::Skipped => write!(
+            printed,
+            "{path}: WARNING: stopped searching binary file after match {nul} {offset})\\n"
+        )
+        .expect("memory"),
+    }
+}
+
+#[test]
+fn text_and_summaries_are_those_of_ripgrep() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = corpus(dir.path());
+    let wants: &[&[&str]] = &[
+        &["-n", "-b", "-H", "--no-heading"],
+        &["-H", "-c"],
+        &["-H", "--count-matches"],
+        &["-l"],
+        &["--files-without-match"],
+    ];
+    // Replacements are printed in place, which is the printer's work.
+    let flag_sets = FLAGS
+        .iter()
+        .filter(|set| !set.iter().any(|f| f.starts_with("-r")));
+    for (flags, want) in flag_sets.flat_map(|set| wants.iter().map(move |want| (set, want))) {
+        let flags: Vec<&str> = flags.iter().chain(*want).copied().collect();
+        for pattern in PATTERNS {
+            let Ok((mut scanner, spec, _)) = scanner(&flags, pattern) else {
+                continue;
+            };
+            check_text(dir.path(), &flags, pattern, &mut scanner, &spec, &files);
+        }
+    }
+}
+
+fn check_text(
+    dir: &std::path::Path,
+    flags: &[&str],
+    pattern: &str,
+    scanner: &mut Scanner,
+    spec: &SearchSpec,
+    files: &[(std::path::PathBuf, Vec<u8>)],
+) {
+    let output = run_ripgrep(dir, flags, pattern);
+    let mut printed = String::new();
+    for (path, bytes) in files {
+        let mut out = Matches::new();
+        if scanner
+            .scan_slice(bytes, false, &mut out)
+            .expect("no limit is met")
+        {
+            let path = path.to_str().expect("names are ASCII");
+            let term = scanner.line_terminator();
+            // ripgrep puts a break between files with context, too.
+            let context = spec.want == Want::Lines && spec.before_context + spec.after_context > 0;
+            if context && !printed.is_empty() {
+                printed.push_str("--\\n");
+            }
+            print(path, &out, spec.want, &mut printed, term);
+        }
+    }
+    let normal = |text: &str| text.replace("\\n", "\n").replace("\\x00", "\0");
+    let (got, expected) = (normal(&printed), normal(&show(&output.stdout)));
+    if got != expected {
+        let differ = got.lines().zip(expected.lines()).find(|(g, e)| g != e);
+        let (g, e) = (got.lines().count(), expected.lines().count());
+        panic!("rg {flags:?} {pattern:?}: {differ:?}, lines {g} and {e}");
+    }
+}
