@@ -8,9 +8,12 @@
 //! Nothing here lists directories, scans files or schedules: that is the work of the
 //! crates `source`, `scan`, `worker` and `master`.
 
+pub mod client;
+pub mod commands;
 pub mod config;
 pub mod flags;
 pub mod help;
 pub mod job;
 pub mod nodes;
 pub mod print;
+pub mod run;

@@ -258,7 +258,7 @@ impl Thread<'_> {
 }
 
 /// Moves the columns into a message; `matches` is empty afterwards.
-pub(super) fn into_message(matches: &mut Matches, root: u32, path: Vec<u8>) -> v1::FileMatches {
+pub(crate) fn into_message(matches: &mut Matches, root: u32, path: Vec<u8>) -> v1::FileMatches {
     let matches = std::mem::take(matches);
     let binary_end = match matches.binary_end {
         BinaryEnd::None => v1::BinaryEnd::None,

@@ -21,6 +21,8 @@ mod thread;
 mod unit;
 mod walk;
 
+pub(crate) use file::into_message;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
