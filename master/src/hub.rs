@@ -93,6 +93,7 @@ impl Hub {
             output_bytes: config.output_bytes,
             lease_ttl: config.lease_ttl,
             worker_grace: config.worker_grace,
+            worker_silence: config.worker_silence,
             max_attempts: config.max_attempts,
         });
         let millis = SystemTime::now()

@@ -20,6 +20,8 @@ pub struct HubConfig {
     pub lease_ttl: Duration,
     /// A worker whose stream broke keeps its leases for so long.
     pub worker_grace: Duration,
+    /// A worker that did not report for so long is given no more leases.
+    pub worker_silence: Duration,
     /// A job without a reader is cancelled, or when it is over forgotten, after so long.
     pub orphan_grace: Duration,
     /// Jobs at a time.
@@ -38,6 +40,7 @@ impl Default for HubConfig {
             spec_bytes: 2 << 20,
             lease_ttl: Duration::from_secs(30),
             worker_grace: Duration::from_secs(1),
+            worker_silence: Duration::from_secs(2),
             orphan_grace: Duration::from_secs(10),
             max_jobs: 64,
             max_workers: 4096,
@@ -48,11 +51,12 @@ impl Default for HubConfig {
 
 impl HubConfig {
     /// For a hub and a worker in one process: there is no message to fit into, and nobody to give a
-    /// slow shard to, so a lease does not expire.
+    /// slow shard to, so a lease does not expire and the worker need not report at intervals.
     pub fn embedded() -> Self {
         Self {
             spec_bytes: usize::MAX,
             lease_ttl: Duration::MAX,
+            worker_silence: Duration::MAX,
             ..Self::default()
         }
     }

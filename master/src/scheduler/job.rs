@@ -206,6 +206,7 @@ impl Job {
         worker: &Worker,
     ) -> Supply {
         let result_bytes = crew.result_bytes(config.output_bytes);
+        // Out of the way of the borrow checker; put back below.
         let held = std::mem::take(&mut self.held);
         let pick = self.pick(config, result_bytes, &held);
         let free_choice = matches!(pick, Some(Pick::Any(_)));
@@ -236,20 +237,20 @@ impl Job {
             _ if room && held.bytes <= config.output_bytes / 2 => Some(Pick::Any(head)),
             Some(head) if room => Some(Pick::File(head)),
             // Full of parts that wait for one that nobody works on.
-            Some(head) if self.only_held() => Some(Pick::Head(head)),
+            Some(head) if self.only(held) => Some(Pick::Head(head)),
             _ => None,
         }
     }
 
     /// Nothing is leased, and the reader has taken all that it can be given.
-    fn only_held(&self) -> bool {
-        self.shards.len() == self.lost.len() && self.undelivered <= self.held.bytes
+    fn only(&self, held: &Held) -> bool {
+        self.shards.len() == self.lost.len() && self.undelivered <= held.bytes
     }
 
     /// There was no shard to lease. That ends by itself when a lease ends or the reader
     /// reads on; otherwise, held parts that wait for one that does not exist are in the way.
     fn nothing(&mut self, free_choice: bool) -> Supply {
-        let waits_for_held = self.held.bytes > 0 && self.only_held() && !self.is_finished();
+        let waits_for_held = self.held.bytes > 0 && self.only(&self.held) && !self.is_finished();
         if free_choice || !waits_for_held || self.releasing {
             return Supply::Nothing;
         }
@@ -361,18 +362,20 @@ impl Job {
         shard.lease.as_mut()
     }
 
-    /// Takes up what a worker reports of a lease.
-    pub(super) fn renew(&mut self, now: Duration, report: &LeaseReport) {
+    /// Takes up what a worker reports of a lease; true when it has grown.
+    pub(super) fn renew(&mut self, now: Duration, report: &LeaseReport) -> bool {
         let Some(lease) = self.lease_mut(report.lease) else {
-            return;
+            return false;
         };
         lease.missing = None;
-        if report.ticks > lease.ticks {
+        lease.files = report.files;
+        lease.bytes = report.bytes;
+        let grown = report.ticks > lease.ticks;
+        if grown {
             lease.ticks = report.ticks;
             lease.renewed = now;
         }
-        lease.files = report.files;
-        lease.bytes = report.bytes;
+        grown
     }
 
     /// The leases that stood still for `ttl`.

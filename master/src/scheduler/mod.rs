@@ -34,7 +34,8 @@
 //!
 //! # Fairness
 //!
-//! Jobs take turns, a lease at a time. A lease goes to the worker with the fewest.
+//! Jobs take turns, a lease at a time. A lease goes to the worker with the fewest; a worker
+//! that lost one, because it stands still, comes last until it makes progress.
 
 mod budget;
 mod frontier;
@@ -52,9 +53,6 @@ use regexctl_proto::domain::{BadMessage, BootId, Grant, JobId, LeaseId, Task, We
 use job::{Job, Loss, Supply};
 use worker::{Worker, Workers};
 
-/// A worker of the same name that was silent for so long is taken for dead when another
-/// boot id attaches.
-const SILENCE: Duration = Duration::from_secs(2);
 /// A lease that reports lack for so long is lost. Not at once, for its commit may be
 /// on its way on another stream.
 const MISSING_GRACE: Duration = Duration::from_secs(1);
@@ -70,6 +68,9 @@ pub struct Config {
     pub lease_ttl: Duration,
     /// A worker whose stream broke keeps its leases for so long.
     pub worker_grace: Duration,
+    /// A worker that said nothing for so long is given no more, and is taken for dead when another boot id of
+    /// its name attaches. A few report intervals.
+    pub worker_silence: Duration,
     /// A shard whose lease was lost so often is given up.
     pub max_attempts: u32,
 }
@@ -81,6 +82,7 @@ impl Default for Config {
             output_bytes: 16 << 20,
             lease_ttl: Duration::from_secs(30),
             worker_grace: Duration::from_secs(1),
+            worker_silence: Duration::from_secs(2),
             max_attempts: 8,
         }
     }
@@ -425,6 +427,8 @@ impl Scheduler {
             draining: false,
             gone: None,
             heard: now,
+            silent: false,
+            strikes: 0,
             revision: 0,
             leases: BTreeSet::new(),
             reported: HashSet::new(),
@@ -457,7 +461,8 @@ impl Scheduler {
             .iter()
             .filter(|(_, worker)| *worker.name == *name)
             .filter(|(_, worker)| {
-                worker.gone.is_some() || now.saturating_sub(worker.heard) >= SILENCE
+                worker.gone.is_some()
+                    || now.saturating_sub(worker.heard) >= self.config.worker_silence
             })
             .map(|(key, _)| key)
             .collect();
@@ -489,6 +494,7 @@ impl Scheduler {
         let named: HashSet<LeaseId> = report.leases.iter().map(|lease| lease.lease).collect();
         let Some((leases, unheard, changed)) = self.workers.update(key, |worker| {
             worker.heard = now;
+            worker.silent = false;
             worker.slots = report.slots as usize;
             worker.draining = report.draining;
             worker.jobs = report.jobs.iter().copied().collect();
@@ -515,12 +521,16 @@ impl Scheduler {
         if changed {
             orders.push(Order::Changed(key));
         }
+        let mut grown = false;
         for lease in &report.leases {
             if leases.binary_search(&lease.lease).is_ok()
                 && let Some(job) = self.jobs.get_mut(&lease.lease.job)
             {
-                job.renew(now, lease);
+                grown |= job.renew(now, lease);
             }
+        }
+        if grown {
+            self.workers.update(key, |worker| worker.strikes = 0);
         }
         for id in leases.into_iter().filter(|id| !named.contains(id)) {
             let Some(lease) = self.lease_mut(id) else {
@@ -548,6 +558,7 @@ impl Scheduler {
     /// Takes a lease from its worker; the shard goes on without it.
     fn lose(&mut self, id: LeaseId, orders: &mut Vec<Order>) {
         if let Some(worker) = self.lease_mut(id).map(|lease| lease.worker) {
+            self.workers.update(worker, |worker| worker.strikes += 1);
             self.withdraw(worker, id, true, orders);
         }
         self.requeue(id, orders);
@@ -587,6 +598,9 @@ impl Scheduler {
         orders.push(Order::Settled(settlement));
         if let Some((lease, worker)) = holder {
             self.withdraw(worker, lease, lease != id, orders);
+            if lease == id {
+                self.workers.update(worker, |worker| worker.strikes = 0);
+            }
         }
         self.finish_if_done(id.job, orders);
         Ok(())
@@ -632,6 +646,16 @@ impl Scheduler {
             .collect();
         for key in dead {
             self.bury(key, orders);
+        }
+        let silence = self.config.worker_silence;
+        let silent: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| !worker.silent && now.saturating_sub(worker.heard) >= silence)
+            .map(|(key, _)| key)
+            .collect();
+        for key in silent {
+            self.workers.update(key, |worker| worker.silent = true);
         }
         let expired: Vec<_> = self
             .jobs

@@ -4,8 +4,8 @@
 //! attachment of it. When its stream breaks, the worker keeps its leases for a grace and
 //! may attach again under a new key.
 //!
-//! Invariant: `free` holds exactly the workers that are attached, not draining, and hold
-//! fewer leases than they have slots, each with the number it holds.
+//! Invariant: `free` holds exactly the workers that are attached, neither draining nor silent, and hold
+//! fewer leases than they have slots; in the order in which they are given work.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -27,6 +27,10 @@ pub(super) struct Worker {
     pub(super) gone: Option<Duration>,
     /// When it last said anything.
     pub(super) heard: Duration,
+    /// That is too long ago.
+    pub(super) silent: bool,
+    /// Leases that it lost since it last made progress.
+    pub(super) strikes: u32,
     /// Counts the changes of what it shall hold.
     pub(super) revision: u64,
     /// What it shall hold.
@@ -39,11 +43,16 @@ pub(super) struct Worker {
 
 impl Worker {
     fn takes_leases(&self) -> bool {
-        self.gone.is_none() && !self.draining
+        self.gone.is_none() && !self.draining && !self.silent
     }
 
     fn is_free(&self) -> bool {
         self.takes_leases() && self.leases.len() < self.slots
+    }
+
+    /// Its turn: whoever stands still comes last, then whoever has least to do comes first.
+    fn turn(&self, key: WorkerKey) -> (u32, usize, WorkerKey) {
+        (self.strikes, self.leases.len(), key)
     }
 }
 
@@ -51,7 +60,7 @@ impl Worker {
 #[derive(Debug, Default)]
 pub(super) struct Workers {
     all: BTreeMap<WorkerKey, Worker>,
-    free: BTreeSet<(usize, WorkerKey)>,
+    free: BTreeSet<(u32, usize, WorkerKey)>,
     crew: Crew,
 }
 
@@ -68,9 +77,9 @@ impl Workers {
         self.all.iter().map(|(&key, worker)| (key, worker))
     }
 
-    /// Who should get the next lease: of those with a free slot, one with the fewest.
+    /// Who should get the next lease.
     pub(super) fn next_free(&self) -> Option<WorkerKey> {
-        self.free.first().map(|&(_, key)| key)
+        self.free.first().map(|&(_, _, key)| key)
     }
 
     pub(super) fn insert(&mut self, key: WorkerKey, worker: Worker) {
@@ -104,7 +113,7 @@ impl Workers {
             self.crew.slots += worker.slots;
         }
         if worker.is_free() {
-            self.free.insert((worker.leases.len(), key));
+            self.free.insert(worker.turn(key));
         }
     }
 
@@ -113,6 +122,6 @@ impl Workers {
             self.crew.workers -= 1;
             self.crew.slots -= worker.slots;
         }
-        self.free.remove(&(worker.leases.len(), key));
+        self.free.remove(&worker.turn(key));
     }
 }
