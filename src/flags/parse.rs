@@ -43,7 +43,7 @@ where
         return Err(command().error(ErrorKind::MissingSubcommand, "no subcommand"));
     };
     match name.as_str() {
-        "run" => Typed::new(matches).map(Action::Run),
+        "run" => Ok(Action::Run(Typed::new(matches))),
         "nodes" => nodes(&matches).map(Action::Nodes),
         "completions" => {
             let shell = matches.get_one::<Shell>(command::SHELL);
@@ -96,23 +96,22 @@ enum Given {
 }
 
 impl Typed {
-    fn new(matches: ArgMatches) -> Result<Self, Error> {
+    fn new(mut matches: ArgMatches) -> Self {
         let mut uses = Vec::new();
         for flag in groups().iter().flat_map(|group| group.flags) {
             collect(flag, &matches, &mut uses);
         }
         uses.sort_by_key(|used| used.index);
         let no_config = matches.get_flag(command::NO_CONFIG);
-        let mut matches = matches;
         let mut positional: Vec<OsString> = Vec::new();
         for id in [command::PATTERN, command::PATH] {
             positional.extend(matches.remove_many::<OsString>(id).into_iter().flatten());
         }
-        Ok(Self {
+        Self {
             uses,
             positional,
             no_config,
-        })
+        }
     }
 
     /// Whether the configuration file is not to be read.
@@ -216,7 +215,7 @@ fn from_config(config: &Config) -> Result<Typed, Error> {
     let words = std::iter::once("run").chain(config.flags.iter().map(String::as_str));
     let typed = command::run()
         .try_get_matches_from(words)
-        .and_then(Typed::new)
+        .map(Typed::new)
         .map_err(|error| in_config(config, &error))?;
     match typed.positional.first() {
         None => Ok(typed),

@@ -160,7 +160,7 @@ mod tests {
             assert!(size(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(size("99999999999999G"), Err("too large".to_owned()));
-        assert_eq!(limit(OsStr::new("0")).is_err(), true);
+        assert!(limit(OsStr::new("0")).is_err());
     }
 
     #[test]

@@ -54,5 +54,60 @@ fn built() -> Command {
 }
 
 fn render(command: Command, out: &mut impl Write) -> io::Result<()> {
-    Man::new(command).manual("regexctl manual").render(out)
+    let extra = command.get_after_help().map(ToString::to_string);
+    let subcommands = command.has_subcommands();
+    let man = Man::new(command)
+        .manual("regexctl manual")
+        .source(concat!("regexctl ", env!("CARGO_PKG_VERSION")));
+    man.render_title(out)?;
+    man.render_name_section(out)?;
+    man.render_synopsis_section(out)?;
+    man.render_description_section(out)?;
+    man.render_options_section(out)?;
+    if subcommands {
+        man.render_subcommands_section(out)?;
+    }
+    sections(extra.as_deref().unwrap_or_default(), out)
+}
+
+/// What stands below the help, as sections: a line `Examples:` is the heading of one, and
+/// what follows is indented as it is there.
+fn sections(text: &str, out: &mut impl Write) -> io::Result<()> {
+    let mut open = false;
+    for line in text.lines() {
+        match line.strip_suffix(':') {
+            Some(heading) if !line.starts_with(' ') => {
+                if open {
+                    writeln!(out, ".fi")?;
+                }
+                writeln!(out, ".SH \"{}\"\n.nf", heading.to_uppercase())?;
+                open = true;
+            }
+            _ => writeln!(out, "{}", escaped(line.strip_prefix("  ").unwrap_or(line)))?,
+        }
+    }
+    if open {
+        writeln!(out, ".fi")?;
+    }
+    Ok(())
+}
+
+/// A line of text for roff: no control line, and every character itself.
+fn escaped(line: &str) -> String {
+    let mut text = String::with_capacity(line.len() + 2);
+    if line.starts_with(['.', '\'']) {
+        text.push_str("\\&");
+    }
+    for c in line.chars() {
+        match c {
+            '\\' => text.push_str("\\e"),
+            '-' => text.push_str("\\-"),
+            '\'' => text.push_str("\\(aq"),
+            '`' => text.push_str("\\(ga"),
+            '^' => text.push_str("\\(ha"),
+            '~' => text.push_str("\\(ti"),
+            c => text.push(c),
+        }
+    }
+    text
 }

@@ -87,6 +87,9 @@ fn manual_pages_are_complete_and_render_without_a_warning() {
         let name = flag.long.replace('-', "\\-");
         assert!(run.contains(&format!("\\-\\-{name}")), "--{}", flag.long);
     }
+    for section in ["EXAMPLES", "EXIT STATUS", "WHICH FILES"] {
+        assert!(run.contains(&format!(".SH \"{section}\"")), "{section}");
+    }
 }
 
 #[test]

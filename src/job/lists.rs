@@ -31,8 +31,8 @@ pub struct NamedPaths {
 pub(super) struct Lists<'a> {
     cwd: &'a Path,
     translation: &'a Translation,
-    lists: Vec<List>,
-    /// From the typed prefix of a root to its index in `lists`.
+    by_root: Vec<List>,
+    /// From the typed prefix of a root to its index in `by_root`.
     by_prefix: HashMap<Vec<u8>, usize>,
     /// Of all paths.
     bytes: usize,
@@ -52,7 +52,7 @@ impl<'a> Lists<'a> {
         Self {
             cwd,
             translation,
-            lists: Vec::new(),
+            by_root: Vec::new(),
             by_prefix: HashMap::new(),
             bytes: 0,
         }
@@ -133,20 +133,19 @@ impl<'a> Lists<'a> {
         let (prefix, root) = self.split(path);
         let rest = &path[prefix..];
         let typed = &path[..prefix];
-        let index = match self.by_prefix.get(typed) {
-            Some(&index) => index,
-            None => {
-                self.by_prefix.insert(typed.to_vec(), self.lists.len());
-                self.lists.push(List {
-                    root: root
-                        .unwrap_or_else(|| self.translation.apply(&absolute(self.cwd, typed))),
-                    typed: typed.to_vec(),
-                    paths: Vec::new(),
-                });
-                self.lists.len() - 1
-            }
+        let index = if let Some(&index) = self.by_prefix.get(typed) {
+            index
+        } else {
+            let root = root.unwrap_or_else(|| self.translation.apply(&absolute(self.cwd, typed)));
+            self.by_prefix.insert(typed.to_vec(), self.by_root.len());
+            self.by_root.push(List {
+                root,
+                typed: typed.to_vec(),
+                paths: Vec::new(),
+            });
+            self.by_root.len() - 1
         };
-        self.lists[index].paths.push(rest.to_vec());
+        self.by_root[index].paths.push(rest.to_vec());
     }
 
     /// How much of `path` the root stands for, and the root where a mapping names it.
@@ -172,7 +171,7 @@ impl<'a> Lists<'a> {
     }
 
     pub(super) fn finish(self) -> impl Iterator<Item = List> {
-        self.lists.into_iter()
+        self.by_root.into_iter()
     }
 }
 

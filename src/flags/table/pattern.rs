@@ -51,13 +51,13 @@ pub(super) const FLAGS: &[Flag] = &[
         .help("Ignore case unless a pattern has an upper-case letter")
         .more("Letters of escapes such as \\W do not count. Of -i, -s and -S the last one counts."),
     Flag::switch("word-regexp", |args, _| {
-        args.boundary = Some(Boundary::Word)
+        args.boundary = Some(Boundary::Word);
     })
     .short('w')
     .help("Only matches that are whole words")
     .more("Of -w and -x the last one counts."),
     Flag::switch("line-regexp", |args, _| {
-        args.boundary = Some(Boundary::Line)
+        args.boundary = Some(Boundary::Line);
     })
     .short('x')
     .help("Only matches that are whole lines")
