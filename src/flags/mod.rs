@@ -34,3 +34,5 @@ pub use value::{Mapping, mapping};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_rg;
