@@ -31,30 +31,27 @@ struct State {
     waker: Option<Waker>,
 }
 
-/// What a reader took.
-#[derive(Debug)]
-pub(crate) enum Taken {
-    /// An event, and what it counted for in the output's limit.
-    Event(Event, u64),
-    /// Nothing follows.
-    Over,
-}
+/// What a reader takes: an event, and what it counts for in the output's limit; none when
+/// nothing follows.
+pub(crate) type Taken = Option<(Event, u64)>;
 
 impl State {
     /// Progress before batches: it is rare, and would starve behind a full queue.
-    fn take(&mut self) -> Option<Taken> {
+    fn take(&mut self) -> Poll<Taken> {
         if self.over {
-            return Some(Taken::Over);
+            return Poll::Ready(None);
         }
         if let Some(progress) = self.progress.take() {
-            return Some(Taken::Event(Event::Progress(progress), 0));
+            return Poll::Ready(Some((Event::Progress(progress), 0)));
         }
         if let Some((batch, cost)) = self.batches.pop_front() {
-            return Some(Taken::Event(Event::Batch(batch), cost));
+            return Poll::Ready(Some((Event::Batch(batch), cost)));
         }
-        let end = self.end.take()?;
+        let Some(end) = self.end.take() else {
+            return Poll::Pending;
+        };
         self.over = true;
-        Some(Taken::Event(Event::Finished(end), 0))
+        Poll::Ready(Some((Event::Finished(end), 0)))
     }
 }
 
@@ -88,19 +85,17 @@ impl Outbox {
 
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Taken> {
         let mut state = self.lock();
-        match state.take() {
-            Some(taken) => Poll::Ready(taken),
-            None => {
-                state.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        let taken = state.take();
+        if taken.is_pending() {
+            state.waker = Some(cx.waker().clone());
         }
+        taken
     }
 
     pub(crate) fn wait(&self) -> Taken {
         let mut state = self.lock();
         loop {
-            if let Some(taken) = state.take() {
+            if let Poll::Ready(taken) = state.take() {
                 return taken;
             }
             state = self
@@ -142,10 +137,10 @@ mod tests {
 
     fn describe(taken: Taken) -> String {
         match taken {
-            Taken::Event(Event::Batch(batch), cost) => format!("{}:{cost}", batch.nodes[0]),
-            Taken::Event(Event::Progress(progress), _) => format!("progress {}", progress.done),
-            Taken::Event(Event::Finished(end), _) => format!("end {}", end.reason),
-            Taken::Over => "over".to_owned(),
+            Some((Event::Batch(batch), cost)) => format!("{}:{cost}", batch.nodes[0]),
+            Some((Event::Progress(progress), _)) => format!("progress {}", progress.done),
+            Some((Event::Finished(end), _)) => format!("end {}", end.reason),
+            None => "over".to_owned(),
         }
     }
 

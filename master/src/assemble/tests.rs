@@ -150,7 +150,7 @@ fn a_file_without_a_hit_is_not_told() {
 fn a_quiet_stream_opens_a_file_and_others_wait_for_its_end() {
     let mut assembler = lines();
     let mut out = add(&mut assembler, vec![part(0, 10, 4, false, &[2])]);
-    assembler.tick(NOW + QUIET - Duration::from_millis(1), &mut out);
+    assembler.tick(NOW + QUIET / 2, &mut out);
     assert!(files(&mut out).is_empty());
     assembler.tick(NOW + QUIET, &mut out);
     assert_eq!(brief(&files(&mut out)), [told("f", &[2], true)]);

@@ -49,9 +49,7 @@ impl ResultsReader {
     }
 
     fn took(&mut self, taken: Taken) -> Option<Event> {
-        let Taken::Event(event, bytes) = taken else {
-            return None;
-        };
+        let (event, bytes) = taken?;
         match event {
             Event::Batch(_) => self.hub.delivered(self.job, bytes),
             Event::Progress(_) => {}

@@ -11,11 +11,11 @@ const NAME_BYTES_PER_TASK: usize = 64 << 10;
 /// root and a named path weigh the same.
 pub fn initial_tasks(walk: &[bool], named: Vec<(u32, Vec<Vec<u8>>)>) -> Vec<Task> {
     let roots = walk.iter().filter(|&&walk| walk).count();
-    let names: usize = named.iter().map(|(_, paths)| paths.len()).sum();
-    let mut weights = Weight::WHOLE.split((roots + names) as u64);
+    let paths: usize = named.iter().map(|(_, paths)| paths.len()).sum();
+    let mut weights = Weight::WHOLE.split((roots + paths) as u64);
     let mut weigh =
         |count: usize| Weight(weights.by_ref().take(count).map(|weight| weight.0).sum());
-    let mut tasks = Vec::with_capacity(roots + names.div_ceil(NAMES_PER_TASK));
+    let mut tasks = Vec::with_capacity(roots + paths.div_ceil(NAMES_PER_TASK));
     for (root, _) in (0..).zip(walk).filter(|&(_, &walk)| walk) {
         tasks.push(Task::root(root, weigh(1)));
     }

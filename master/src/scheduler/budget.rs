@@ -106,18 +106,8 @@ impl Pace {
             MAX_TIME
         };
         (age / 4)
-            .min(self.left(age, done) / 4)
+            .min(time_left(age, done) / 4)
             .clamp(MIN_TIME, most)
-    }
-
-    /// How long the job will go on, if the rest goes as what is done.
-    fn left(&self, age: Duration, done: Weight) -> Duration {
-        if done.0 == 0 {
-            return Duration::MAX;
-        }
-        let rest = Weight::WHOLE.0.saturating_sub(done.0);
-        let micros = age.as_micros() * u128::from(rest) / u128::from(done.0);
-        Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
     /// The tasks of a lease that shall last `time`, of a worker with `slots` slots.
@@ -140,6 +130,16 @@ impl Pace {
             weight: needed.map(Weight),
         }
     }
+}
+
+/// How long the job will go on, if the rest goes as what is done.
+fn time_left(age: Duration, done: Weight) -> Duration {
+    if done.0 == 0 {
+        return Duration::MAX;
+    }
+    let rest = Weight::WHOLE.0.saturating_sub(done.0);
+    let micros = age.as_micros() * u128::from(rest) / u128::from(done.0);
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

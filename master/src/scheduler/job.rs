@@ -232,12 +232,12 @@ impl Job {
     fn pick<'a>(&self, config: &Config, result_bytes: u64, held: &'a Held) -> Option<Pick<'a>> {
         let used = self.output_bytes();
         let room = used == 0 || used + result_bytes <= config.output_bytes;
-        let head = held.head.as_ref();
-        match head {
-            _ if room && held.bytes <= config.output_bytes / 2 => Some(Pick::Any(head)),
-            Some(head) if room => Some(Pick::File(head)),
+        let blocking = held.head.as_ref();
+        match blocking {
+            _ if room && held.bytes <= config.output_bytes / 2 => Some(Pick::Any(blocking)),
+            Some(file) if room => Some(Pick::File(file)),
             // Full of parts that wait for one that nobody works on.
-            Some(head) if self.only(held) => Some(Pick::Head(head)),
+            Some(file) if self.only(held) => Some(Pick::Head(file)),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use regexctl_proto::cut::{Joiner, check_columns};
+use regexctl_proto::cut::{JoinError, Joiner, check_columns};
 use regexctl_proto::domain::{
     BadMessage, BootId, LeaseId, Task, check_any_path, error_cost, matches_cost,
 };
@@ -28,7 +28,7 @@ pub(super) struct Chunks {
 
 impl Chunks {
     /// Begins with the header; its version was checked.
-    pub(super) fn new(header: v1::CommitHeader) -> Result<Self, BadMessage> {
+    pub(super) fn new(header: &v1::CommitHeader) -> Result<Self, BadMessage> {
         let lease = header
             .lease
             .ok_or_else(|| BadMessage::missing("CommitHeader.lease"))?;
@@ -78,7 +78,7 @@ impl Chunks {
 
     /// The commit, when the end has come.
     pub(super) fn finish(self) -> Result<Commit, BadMessage> {
-        self.joiner.finish().map_err(|error| columns(&error))?;
+        self.joiner.finish().map_err(columns)?;
         Ok(self.commit)
     }
 
@@ -87,10 +87,10 @@ impl Chunks {
         for piece in batch.files {
             check_any_path("FileMatches.path", &piece.path)?;
             self.charge(matches_cost(&piece))?;
-            let Some(file) = self.joiner.push(piece).map_err(|error| columns(&error))? else {
+            let Some(file) = self.joiner.push(piece).map_err(columns)? else {
                 continue;
             };
-            check_columns(&file).map_err(|error| columns(&error))?;
+            check_columns(&file).map_err(columns)?;
             if file.part.is_some_and(|part| part.start > part.end) {
                 return Err(BadMessage::new("Part.end", "before its start"));
             }
@@ -122,6 +122,6 @@ impl Chunks {
     }
 }
 
-fn columns(error: &regexctl_proto::cut::JoinError) -> BadMessage {
+fn columns(error: JoinError) -> BadMessage {
     BadMessage::new("FileMatches", error.to_string())
 }

@@ -229,18 +229,18 @@ mod tests {
         let batches = cut_batch(batch);
         assert!(batches.len() >= 3);
         let mut joiner = Joiner::default();
-        let mut joined = Vec::new();
+        let mut files_again = Vec::new();
         let mut told = Vec::new();
         for batch in batches {
             assert_eq!(batch.nodes, ["n"]);
             let bytes: usize = batch.files.iter().map(|file| file.text.len()).sum();
             assert!(bytes <= MAX_BATCH_BYTES);
             for piece in batch.files {
-                joined.extend(joiner.push(piece).expect("the pieces fit"));
+                files_again.extend(joiner.push(piece).expect("the pieces fit"));
             }
             told.extend(batch.errors);
         }
-        assert_eq!(joined, files);
+        assert_eq!(files_again, files);
         assert_eq!(told, errors);
     }
 }

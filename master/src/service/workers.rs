@@ -65,7 +65,7 @@ impl Workers for WorkersService {
             return Err(Status::invalid_argument("the first chunk is no header"));
         };
         check_protocol(header.protocol)?;
-        let mut chunks = Chunks::new(header).map_err(|error| refuse(&error))?;
+        let mut chunks = Chunks::new(&header).map_err(|error| refuse(&error))?;
         loop {
             let chunk = next_of(&mut stream).await?.ok_or_else(|| {
                 refuse(&BadMessage::new(
