@@ -15,6 +15,7 @@
 
 mod job;
 mod reader;
+mod state;
 mod tasks;
 mod types;
 
@@ -23,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prost::Message as _;
-use regexctl_proto::domain::{BadMessage, BootId, JobId, Task, check_slots};
+use regexctl_proto::domain::{BadMessage, JobId, Task, check_slots};
 use regexctl_proto::limits::MAX_ROOTS;
 use regexctl_proto::v1::{self, CommitOutcome, JobOutcome};
 
@@ -31,8 +32,9 @@ use crate::assemble::batch_cost;
 use crate::scheduler::{
     Committed, Config, Event, JobStats, Order, Report, Scheduler, Settlement, WorkerKey,
 };
-use job::{Job, Reader, Settled};
+use job::{Job, Reader};
 pub use reader::ResultsReader;
+use state::{Attachment, State};
 pub use tasks::initial_tasks;
 use types::Wake;
 pub use types::{
@@ -42,8 +44,6 @@ pub use types::{
 /// The orders of a worker in one message, in `Task::cost` and bytes of specs; beyond it, grants wait for the
 /// next message.
 const ORDERS_BYTES: u64 = 3 << 20;
-/// So many lives of workers are remembered, for the names of nodes in late commits.
-const MAX_BOOTS: usize = 16_384;
 
 /// See the module's comment. Clones are handles of the same hub.
 #[derive(Debug, Clone)]
@@ -56,33 +56,6 @@ struct Shared {
     config: HubConfig,
     started: Instant,
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    scheduler: Scheduler,
-    jobs: BTreeMap<JobId, Job>,
-    workers: BTreeMap<WorkerKey, Attachment>,
-    /// The names of the nodes, the newest boots last.
-    nodes: BTreeMap<BootId, Arc<str>>,
-    boots: VecDeque<BootId>,
-    next_job: u64,
-    next_worker: u64,
-    stopping: bool,
-    max_attempts: u32,
-    /// Whom to wake when the lock is released.
-    wakes: Vec<Wake>,
-}
-
-#[derive(Debug)]
-struct Attachment {
-    hello: Hello,
-    wake: Wake,
-    attached: Duration,
-    load: Load,
-    draining: bool,
-    /// The last orders left something out.
-    truncated: bool,
 }
 
 impl Hub {
@@ -430,99 +403,6 @@ impl Hub {
                 .wakes
                 .extend(workers.into_values().map(|worker| worker.wake));
         });
-    }
-}
-
-impl State {
-    /// An event that cannot break a rule.
-    fn happen(&mut self, now: Duration, event: Event) {
-        match self.scheduler.handle(now, event) {
-            Ok(orders) => self.obey(now, orders),
-            Err(error) => tracing::error!(%error, "the scheduler refused an event of the hub"),
-        }
-    }
-
-    fn obey(&mut self, now: Duration, orders: Vec<Order>) {
-        for order in orders {
-            match order {
-                Order::Changed(key) => {
-                    if let Some(worker) = self.workers.get(&key) {
-                        self.wakes.push(worker.wake.clone());
-                    }
-                }
-                Order::Superseded(key) => {
-                    if let Some(worker) = self.workers.remove(&key) {
-                        self.wakes.push(worker.wake);
-                    }
-                }
-                // Looked at by `commit`.
-                Order::Settled(_) => {}
-                Order::Abandoned { job, tasks } => {
-                    let attempts = self.max_attempts;
-                    self.settle_with(now, job, |job| job.abandon(&tasks, attempts));
-                }
-                Order::ReleaseHeld(job) => self.settle_with(now, job, Job::release_all),
-                Order::Finished {
-                    job,
-                    complete,
-                    stats,
-                } => {
-                    if let Some(job) = self.jobs.get_mut(&job) {
-                        let outcome = if complete {
-                            JobOutcome::Complete
-                        } else {
-                            JobOutcome::Cancelled
-                        };
-                        job.end(outcome, "", stats);
-                    }
-                }
-            }
-        }
-    }
-
-    fn settle_with(&mut self, now: Duration, id: JobId, act: impl FnOnce(&mut Job) -> Settled) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            let settled = act(job);
-            self.settle(now, id, settled);
-        }
-    }
-
-    /// Tells the scheduler what became of results.
-    fn settle(&mut self, now: Duration, job: JobId, settled: Settled) {
-        if let Some(held) = settled.held {
-            self.happen(now, Event::Held { job, held });
-        }
-        if settled.dropped > 0 {
-            let bytes = settled.dropped;
-            self.happen(now, Event::Delivered { job, bytes });
-        }
-    }
-
-    fn bury_orphans(&mut self, now: Duration, grace: Duration) {
-        let orphans: Vec<JobId> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| match job.reader {
-                Reader::Absent(since) => now.saturating_sub(since) >= grace,
-                Reader::Present => false,
-            })
-            .map(|(&id, _)| id)
-            .collect();
-        for job in orphans {
-            self.happen(now, Event::Cancelled { job });
-            self.jobs.remove(&job);
-        }
-    }
-
-    fn remember(&mut self, boot: BootId, name: &Arc<str>) {
-        if self.nodes.insert(boot, Arc::clone(name)).is_none() {
-            self.boots.push_back(boot);
-        }
-        if self.boots.len() > MAX_BOOTS
-            && let Some(oldest) = self.boots.pop_front()
-        {
-            self.nodes.remove(&oldest);
-        }
     }
 }
 

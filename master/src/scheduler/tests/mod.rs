@@ -2,6 +2,7 @@
 
 mod jobs;
 mod leases;
+mod model;
 mod simulation;
 
 use std::time::Duration;
