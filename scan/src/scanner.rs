@@ -37,8 +37,9 @@ pub struct Scanner {
     pub(crate) max_line_bytes: usize,
     /// Nothing can match, so nothing is searched, whatever is wanted; as in ripgrep.
     pub(crate) hopeless: bool,
-    /// `\A` or the like in a search by lines: it matches at the start of a line, but as a submatch it is
-    /// found only where the line buffer begins. So files must pass through that.
+    /// The pattern may have an anchor that is not one of the lines searched: `\A`, or `^` where
+    /// NUL ends lines. A line matches by itself, but its submatches are found only where the line
+    /// buffer begins or ends, so files must pass through that.
     buffer_matters: bool,
     pub(crate) splittable: bool,
     pub(crate) direct: Engine,
@@ -155,7 +156,8 @@ impl Scanner {
             binary,
             encoding: spec.encoding.clone(),
             max_line_bytes,
-            buffer_matters: !pattern.multi_line && matcher.line_terminator().is_none(),
+            buffer_matters: pattern.null_data
+                || (!pattern.multi_line && matcher.line_terminator().is_none()),
             hopeless: (pattern.is_empty && !spec.invert) || spec.max_count == Some(0),
             splittable: splits(pattern.multi_line, pattern.null_data, spec),
             matcher,
@@ -313,7 +315,13 @@ enum Source<'a, R> {
 
 /// Whether the file has a result to report, and what is to be said about its NUL.
 fn conclude(wanted: &Wanted, nul: Nul, binary: Binary, found: bool, out: &mut Matches) -> bool {
-    let hit = found != (wanted.want == Want::FilesWithoutMatch);
+    let hit = match wanted.want {
+        // Context without a match: of an empty match over lines behind the last terminator, which
+        // itself is not told. ripgrep prints it.
+        Want::Lines => found || out.records() > 0,
+        Want::CountLines | Want::CountMatches | Want::FilesWithMatch => found,
+        Want::FilesWithoutMatch => !found,
+    };
     if out.binary_offset.is_none() {
         return hit;
     }

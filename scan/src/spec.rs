@@ -187,13 +187,19 @@ pub fn splittable(pattern: &PatternSpec, search: &SearchSpec) -> bool {
     splits(pattern.multi_line, pattern.null_data, search) && !may_anchor_text(pattern)
 }
 
-/// Whether a pattern may hold `\A`, `\z` or their equals (`(?-m:^)`), whose submatches ripgrep
-/// finds only where its buffer begins or ends. May say yes for a pattern that does not.
+/// Whether a pattern may hold an anchor whose submatches ripgrep finds only where its buffer begins
+/// or ends: `\A`, `\z` or their equals (`(?-m:^)`), and where NUL ends lines each anchor, as it is
+/// one of `\n`. May say yes for a pattern that holds none.
 fn may_anchor_text(pattern: &PatternSpec) -> bool {
-    const SIGNS: [&str; 3] = ["\\A", "\\z", "(?"];
-    let anchors = |pattern: &String| match SIGNS.map(|sign| pattern.contains(sign)) {
-        [false, false, flags] => flags && pattern.contains('-') && pattern.contains('m'),
-        _ => true,
+    if pattern.null_data && pattern.whole_line {
+        return true;
+    }
+    let anchors = |text: &String| {
+        let has = |sign: &str| text.contains(sign);
+        has("\\A")
+            || has("\\z")
+            || (has("(?") && has("-") && has("m"))
+            || (pattern.null_data && (has("^") || has("$")))
     };
     !pattern.fixed_strings && pattern.patterns.iter().any(anchors)
 }

@@ -30,8 +30,6 @@ fn haystack() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
     #[test]
     fn memory_and_stream_agree(modes in any::<[u8; 3]>(), pattern in pattern(), haystack in haystack()) {
         property::holds(&[&modes[..], pattern.as_bytes(), b"\xff", &haystack].concat());
