@@ -1,0 +1,568 @@
+//! What bad input gets: a message that says which, where and what to do, the right exit code, and an account of
+//! every entry.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::harness::cluster::Cluster;
+use crate::harness::command::{self, Finished, Process, run, search};
+use crate::harness::scratch::{Scratch, linked_files, small_files, write};
+use crate::harness::tally::Tally;
+
+/// Embedded, and on the cluster.
+fn ways(cluster: &Cluster) -> [Option<&str>; 2] {
+    [None, Some(cluster.url.as_str())]
+}
+
+fn lines(told: &Finished) -> Vec<&[u8]> {
+    let mut lines: Vec<_> = told.stdout.split_inclusive(|&b| b == b'\n').collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// The output is ripgrep's, its lines sorted.
+#[track_caller]
+fn assert_ripgreps(ours: &Finished, cwd: &Path, args: &[&str]) {
+    let mut rg = command::rg(cwd);
+    rg.arg("-uuu").args(args);
+    let theirs = run(rg);
+    assert!(lines(ours) == lines(&theirs), "{ours}\n{theirs}");
+}
+
+/// Every entry below `cwd` is accounted for, as the text and as JSON tell it.
+#[track_caller]
+fn accounted(cwd: &Path, master: Option<&str>, flags: &[&str]) -> Tally {
+    let args = |first: &'static str| [&[first], flags, &["foo", "."]].concat();
+    let text = Tally::of_stats(&run(search(cwd, master, args("--stats"))));
+    let json = Tally::of_json(&run(search(cwd, master, args("--json"))));
+    assert_eq!(text, json);
+    text.expect_all_of(cwd)
+}
+
+#[test]
+fn an_invalid_pattern_shows_where() {
+    let scratch = Scratch::new();
+    // Nobody listens there, and nobody is asked.
+    for master in [None, Some("http://127.0.0.1:1")] {
+        for pattern in ["a(b", "[z-a]", "a{5,2}", r"\q", "*"] {
+            let told = run(search(&scratch.path(), master, [pattern, "."]));
+            told.expect_code(2).expect_error("^");
+            let marked = told
+                .stderr
+                .lines()
+                .any(|line| line.trim_start().starts_with('^'));
+            assert!(marked, "no caret: {told}");
+            told.expect_error(pattern);
+            assert!(told.stdout.is_empty(), "{told}");
+        }
+    }
+}
+
+#[test]
+fn bad_flags_are_named() {
+    let scratch = Scratch::new();
+    write(&scratch.path(), "file", "foo\n");
+    let cases: &[(&[&str], &str)] = &[
+        (&["-t", "no-such-type", "foo"], "no-such-type"),
+        (&["-g", "a{b", "foo"], "a{b"),
+        (&["-E", "no-such-encoding", "foo"], "no-such-encoding"),
+        (&["--max-filesize", "12Q", "foo"], "12Q"),
+        (&["-A", "many", "foo"], "many"),
+        (&["--no-such-flag", "foo"], "--no-such-flag"),
+        (&["-f", "no-such-file"], "no-such-file"),
+        (&["--files-from", "no-such-list", "foo"], "no-such-list"),
+        (&["--regex-size-limit", "10", r"\w{100}"], "10"),
+        (&[], "pattern"),
+    ];
+    for (args, named) in cases {
+        let told = run(search(&scratch.path(), None, *args));
+        told.expect_code(2).expect_error(named);
+        assert!(told.stdout.is_empty(), "{told}");
+    }
+}
+
+#[test]
+fn a_missing_path_is_named() {
+    let scratch = Scratch::new();
+    write(&scratch.path(), "there", "foo\n");
+    let cluster = Cluster::start(&scratch.path(), 1);
+    for master in ways(&cluster) {
+        let some = run(search(
+            &scratch.path(),
+            master,
+            ["foo", "there", "not-there"],
+        ));
+        some.expect_code(3).expect_error("not-there");
+        assert_eq!(some.stdout, b"there:foo\n", "{some}");
+        let none = run(search(
+            &scratch.path(),
+            master,
+            ["foo", "not-there", "nor/this"],
+        ));
+        none.expect_code(2)
+            .expect_error("not-there")
+            .expect_error("nor/this");
+        let quiet = run(search(
+            &scratch.path(),
+            master,
+            ["--no-messages", "foo", "there", "not-there"],
+        ));
+        quiet.expect_code(3);
+        assert_eq!(quiet.stderr, "", "{quiet}");
+    }
+}
+
+#[test]
+fn a_path_outside_the_roots_is_named() {
+    let scratch = Scratch::new();
+    let (inside, outside) = (scratch.dir("inside"), scratch.dir("outside"));
+    write(&inside, "file", "foo\n");
+    write(&outside, "secret", "foo\n");
+    symlink("../outside", inside.join("escape")).expect("links can be made");
+    let cluster = Cluster::start(&inside, 1);
+    let master = Some(cluster.url.as_str());
+    let told = run(search(
+        &scratch.path(),
+        master,
+        ["foo", "inside", "outside"],
+    ));
+    told.expect_code(3).expect_error("outside");
+    assert_eq!(told.stdout, b"inside/file:foo\n", "{told}");
+    let named = told.stderr.lines().filter(|line| line.contains("root"));
+    assert!(named.count() > 0, "it does not say why: {told}");
+    for escape in [
+        "../outside",
+        "escape",
+        "escape/secret",
+        "../inside/../outside/secret",
+    ] {
+        let told = run(search(&inside, master, ["foo", "file", escape]));
+        told.expect_code(3).expect_error(escape);
+        assert_eq!(told.stdout, b"file:foo\n", "{told}");
+    }
+    let followed = run(search(&inside, master, ["-L", "foo", "."]));
+    followed.expect_code(3).expect_error("escape");
+    assert_eq!(followed.stdout, b"./file:foo\n", "{followed}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_counted() {
+    if rustix::process::geteuid().is_root() {
+        // Nothing is unreadable for root; the tests of what vanishes stand for this one.
+        return;
+    }
+    let scratch = Scratch::new();
+    let tree = scratch.dir("tree");
+    small_files(&tree, 50, 2, 1);
+    write(&tree, "closed", "foo\n");
+    write(&tree, "shut/inside", "foo\n");
+    let closed = |mode| {
+        fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(mode))?;
+        fs::set_permissions(tree.join("shut"), fs::Permissions::from_mode(mode))
+    };
+    let cluster = Cluster::start(&tree, 1);
+    closed(0o000).expect("they are ours");
+    for master in ways(&cluster) {
+        let told = run(search(&tree, master, ["--json", "foo", "."]));
+        told.expect_code(3)
+            .expect_error("./closed")
+            .expect_error("./shut");
+        let tally = Tally::of_json(&told).expect_sums();
+        assert_eq!((tally.failed, tally.dirs_failed), (1, 1), "{tally:?}");
+    }
+    closed(0o700).expect("they are ours");
+}
+
+#[test]
+fn special_files_are_skipped_and_counted() {
+    let scratch = Scratch::new();
+    let tree = scratch.dir("tree");
+    write(&tree, "file", "foo\n");
+    mknodat(CWD, tree.join("fifo"), FileType::Fifo, Mode::from(0o600), 0)
+        .expect("FIFOs can be made");
+    let socket = UnixListener::bind(tree.join("s")).expect("the path is short enough");
+    symlink("/dev/zero", tree.join("device")).expect("links can be made");
+    let cluster = Cluster::start(&tree, 1);
+    for master in ways(&cluster) {
+        let tally = accounted(&tree, master, &[]);
+        assert_eq!(
+            (tally.scanned, tally.skipped, tally.failed),
+            (1, 3, 0),
+            "{tally:?}"
+        );
+        // Named by the user it is an error, and nobody waits for a writer.
+        let told = run(search(&tree, master, ["foo", "fifo", "file"]));
+        told.expect_code(3).expect_error("fifo");
+        assert_eq!(told.stdout, b"file:foo\n", "{told}");
+    }
+    let told = run(search(&tree, None, ["foo", "/dev/zero", "file"]));
+    told.expect_code(3).expect_error("/dev/zero");
+    let told = run(search(&tree, None, ["-L", "-l", "foo", "."]));
+    assert_eq!(told.stdout, b"./file\n", "{told}");
+    drop(socket);
+}
+
+#[test]
+fn a_loop_of_links_is_told_and_ends() {
+    let scratch = Scratch::new();
+    let tree = scratch.dir("tree");
+    write(&tree, "a/b/file", "foo\n");
+    symlink("..", tree.join("a/b/up")).expect("links can be made");
+    symlink(".", tree.join("a/self")).expect("links can be made");
+    symlink("itself", tree.join("itself")).expect("links can be made");
+    let cluster = Cluster::start(&tree, 2);
+    for master in ways(&cluster) {
+        let told = run(search(&tree, master, ["-L", "--json", "foo", "."]));
+        told.expect_code(3)
+            .expect_error("./a/b/up")
+            .expect_error("./a/self")
+            .expect_error("./itself");
+        Tally::of_json(&told).expect_sums();
+        let told = run(search(&tree, master, ["-L", "foo", "."]));
+        assert_ripgreps(&told, &tree, &["-L", "foo", "."]);
+        // Not followed, links are no loops.
+        accounted(&tree, master, &[]);
+    }
+}
+
+#[test]
+fn every_kind_of_file_is_accounted_for() {
+    let scratch = Scratch::new();
+    let tree = scratch.dir("tree");
+    crate::trees::every_kind(&tree);
+    let cluster = Cluster::start(&tree, 3);
+    for master in ways(&cluster) {
+        let all = accounted(&tree, master, &[]);
+        assert_eq!((all.failed, all.dirs_failed), (0, 0), "{all:?}");
+        for flags in [
+            &["-g", "*.txt"] as &[_],
+            &["-t", "rust"],
+            &["--max-filesize", "100"],
+            &["--no-hidden"],
+            &["-m", "1"],
+        ] {
+            let told = run(search(
+                &tree,
+                master,
+                [&["--json"], flags, &["foo", "."]].concat(),
+            ));
+            Tally::of_json(&told).expect_sums();
+        }
+        // Whole directories are skipped, and what is in them is not seen.
+        let told = run(search(
+            &tree,
+            master,
+            ["--json", "--ignore", "-d", "3", "foo", "."],
+        ));
+        let tally = Tally::of_json(&told).expect_sums();
+        assert!(tally.dirs_skipped > 0 && tally.seen < all.seen, "{tally:?}");
+    }
+}
+
+/// A tree whose output stands still long before its end, so that something can happen to the rest.
+fn stalling(tree: &Path) {
+    let line = format!("foo {}\n", "x".repeat(8000));
+    linked_files(tree, 2000, line.repeat(31).as_bytes());
+    for number in 0..500 {
+        write(tree, format!("many/{number}/file"), "foo in one of many\n");
+    }
+}
+
+/// Starts a search, does something while it stands still, and then reads to the end.
+fn disturbed(cwd: &Path, master: Option<&str>, disturb: impl FnOnce()) -> Finished {
+    let mut client = Process::start(search(cwd, master, ["-n", "--stats", "", "."]), None);
+    let mut stdout = BufReader::new(client.stdout());
+    stdout.fill_buf().expect("it can be read");
+    disturb();
+    let mut output = Vec::new();
+    stdout.read_to_end(&mut output).expect("it can be read");
+    let told = client.finish();
+    // The account stands at the end, and is all that is looked at.
+    let tail = output.len().saturating_sub(4096);
+    Finished {
+        stdout: output[tail..].to_vec(),
+        ..told
+    }
+}
+
+#[test]
+fn a_tree_that_vanishes_is_told() {
+    let scratch = Scratch::new();
+    let cluster = Cluster::start(&scratch.path(), 2);
+    for (number, master) in ways(&cluster).into_iter().enumerate() {
+        let tree = scratch.dir(&format!("tree-{number}"));
+        stalling(&tree);
+        let told = disturbed(&tree, master, || {
+            for entry in fs::read_dir(&tree).expect("it is there") {
+                fs::remove_dir_all(entry.expect("it is there").path()).expect("it is ours");
+            }
+        });
+        let tally = Tally::of_stats(&told).expect_sums();
+        assert!(tally.failed + tally.dirs_failed > 0, "{tally:?}\n{told}");
+        told.expect_code(3)
+            .expect_error("No such file or directory");
+    }
+}
+
+#[test]
+fn directories_that_become_files_and_files_that_become_directories_are_told() {
+    let scratch = Scratch::new();
+    let cluster = Cluster::start(&scratch.path(), 2);
+    for (number, master) in ways(&cluster).into_iter().enumerate() {
+        let tree = scratch.dir(&format!("tree-{number}"));
+        stalling(&tree);
+        let told = disturbed(&tree, master, || {
+            for number in 0..500 {
+                let dir = tree.join(format!("many/{number}"));
+                if number % 2 == 0 {
+                    fs::remove_dir_all(&dir).expect("it is ours");
+                    fs::write(&dir, "foo\n").expect("it can be written");
+                } else {
+                    fs::remove_file(dir.join("file")).expect("it is ours");
+                    fs::create_dir(dir.join("file")).expect("it can be written");
+                }
+            }
+        });
+        Tally::of_stats(&told).expect_sums();
+        assert!(matches!(told.code(), Some(0 | 3)), "{told}");
+    }
+}
+
+#[test]
+fn a_file_that_is_truncated_while_it_is_read_is_told() {
+    let scratch = Scratch::new();
+    let cluster = Cluster::start(&scratch.path(), 2);
+    for (number, master) in ways(&cluster).into_iter().enumerate() {
+        let tree = scratch.dir(&format!("tree-{number}"));
+        let line = format!("foo {}\n", "x".repeat(8000));
+        write(&tree, "shrinks", line.repeat(25_000));
+        let told = disturbed(&tree, master, || {
+            let file = fs::File::options().write(true).open(tree.join("shrinks"));
+            file.expect("it is there")
+                .set_len(100_000)
+                .expect("it is ours");
+        });
+        let tally = Tally::of_stats(&told).expect_sums();
+        assert_eq!(tally.seen, 1, "{tally:?}");
+        told.expect_code(3).expect_error("./shrinks");
+    }
+}
+
+#[test]
+fn a_line_of_100_megabytes_is_a_line() {
+    let scratch = Scratch::new();
+    let tree = scratch.dir("tree");
+    let mut line = vec![b'x'; 100 << 20];
+    line.extend_from_slice(b"needle\nneedle in the next\n");
+    write(&tree, "long", &line);
+    drop(line);
+    let cluster = Cluster::start(&tree, 2);
+    for master in ways(&cluster) {
+        for args in [
+            ["-n", "needle", "."],
+            ["-o", "needle", "."],
+            ["-c", "needle", "."],
+        ] {
+            let told = run(search(&tree, master, args));
+            assert_eq!(told.code(), Some(0), "{}", told.stderr);
+            let mut rg = command::rg(&tree);
+            rg.arg("-uuu").args(args);
+            let same = lines(&told) == lines(&run(rg));
+            assert!(
+                same,
+                "{args:?}: {} bytes: {}",
+                told.stdout.len(),
+                told.stderr
+            );
+        }
+        let told = run(search(
+            &tree,
+            master,
+            ["--max-line-size", "1M", "-l", "needle", "."],
+        ));
+        told.expect_code(3).expect_error("./long");
+    }
+}
+
+#[test]
+fn a_directory_of_very_many_files_is_searched() {
+    let files = if std::env::var_os("REGEXCTL_SLOW_TESTS").is_some() {
+        1_000_000
+    } else {
+        300_000
+    };
+    let scratch = Scratch::new();
+    let tree = scratch.dir("tree");
+    // Links, because they are made faster than files; a file may have only so many.
+    for number in 0..files {
+        let path = tree.join(format!("file-{number}"));
+        if number % 50_000 == 0 {
+            fs::write(&path, format!("foo {number}\n")).expect("it can be written");
+        } else {
+            let first = tree.join(format!("file-{}", number / 50_000 * 50_000));
+            fs::hard_link(first, &path).expect("the file system has hard links");
+        }
+    }
+    let cluster = Cluster::start(&tree, 3);
+    for master in ways(&cluster) {
+        let told = run(search(&tree, master, ["-c", "--stats", "foo", "."]));
+        told.expect_code(0);
+        let tally = Tally::of_stats(&told).expect_sums();
+        let files = u64::try_from(files).expect("it is not that many");
+        assert_eq!(
+            (tally.seen, tally.scanned, tally.dirs_listed),
+            (files, files, 1)
+        );
+        let mut names: Vec<&[u8]> = told.stdout.split(|&b| b == b'\n').collect();
+        names.retain(|line| line.starts_with(b"./file-") && line.ends_with(b":1"));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len() as u64, files, "each file once");
+    }
+}
+
+#[test]
+fn a_master_that_cannot_be_reached_is_named() {
+    let scratch = Scratch::new();
+    write(&scratch.path(), "file", "foo\n");
+    // A port that was free a moment ago.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let url = format!("http://{}", free.expect("loopback has a free port"));
+    let told = run(search(&scratch.path(), Some(&url), ["foo", "."]));
+    told.expect_code(2)
+        .expect_error(&url)
+        .expect_error("regex-master");
+    let mut nodes = command::regexctl(&scratch.path());
+    nodes.args(["nodes", "--master", &url]);
+    run(nodes).expect_code(2).expect_error(&url);
+    for url in ["not a url", "http://"] {
+        let told = run(search(&scratch.path(), Some(url), ["foo", "."]));
+        told.expect_code(2).expect_error(url);
+    }
+}
+
+/// The master answers whoever speaks another version, and goes on.
+#[test]
+fn another_version_is_refused_with_both_numbers() {
+    use regexctl_proto::limits::PROTOCOL;
+    use regexctl_proto::v1;
+    use regexctl_proto::v1::jobs_client::JobsClient;
+    use regexctl_proto::v1::workers_client::WorkersClient;
+
+    let scratch = Scratch::new();
+    write(&scratch.path(), "file", "foo\n");
+    let cluster = Cluster::start(&scratch.path(), 1);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let statuses = runtime.expect("it can be started").block_on(async {
+        let endpoint = tonic::transport::Endpoint::from_shared(cluster.url.clone());
+        let channel = endpoint
+            .expect("it is a URL")
+            .connect()
+            .await
+            .expect("it listens");
+        let mut jobs = JobsClient::new(channel.clone());
+        let nodes = jobs.nodes(v1::NodesRequest { protocol: 999 }).await;
+        let header = v1::SubmitHeader {
+            protocol: 999,
+            ..v1::SubmitHeader::default()
+        };
+        let part = Some(v1::submit_request::Part::Header(header));
+        let submit = jobs
+            .submit(tokio_stream::once(v1::SubmitRequest { part }))
+            .await;
+        let report = v1::WorkerReport {
+            protocol: 999,
+            name: "stranger".to_owned(),
+            boot_id: vec![7; 16],
+            threads: 1,
+            slots: 1,
+            ..v1::WorkerReport::default()
+        };
+        let attach = WorkersClient::new(channel)
+            .attach(tokio_stream::once(report))
+            .await;
+        let attach = match attach {
+            Err(status) => status,
+            Ok(stream) => stream
+                .into_inner()
+                .message()
+                .await
+                .expect_err("it is refused"),
+        };
+        [
+            nodes.expect_err("it is refused"),
+            submit.expect_err("it is refused"),
+            attach,
+        ]
+    });
+    for status in statuses {
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{status}");
+        let both = [PROTOCOL.to_string(), "999".to_owned()];
+        assert!(
+            both.iter().all(|number| status.message().contains(number)),
+            "{status}"
+        );
+    }
+    run(search(&scratch.path(), Some(&cluster.url), ["foo", "."])).expect_code(0);
+}
+
+/// Something else listens where the master should.
+#[test]
+fn what_is_no_master_is_named() {
+    let scratch = Scratch::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the client connects");
+        let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        // The client may have gone already.
+        let _ = std::io::Write::write_all(&mut stream, answer);
+    });
+    run(search(&scratch.path(), Some(&url), ["foo", "."]))
+        .expect_code(2)
+        .expect_error(&url);
+    server.join().expect("it does not panic");
+}
+
+#[test]
+fn a_worker_whose_root_cannot_be_read_says_so() {
+    let scratch = Scratch::new();
+    write(&scratch.path(), "file", "");
+    for root in ["not-there", "file"] {
+        let root = scratch.path().join(root);
+        let mut worker = std::process::Command::new(crate::harness::programs::worker());
+        worker
+            .args(["serve", "--master", "http://127.0.0.1:1", "--root"])
+            .arg(&root);
+        let told = run(worker);
+        told.expect_code(2)
+            .expect_error("--root")
+            .expect_error(&root.display().to_string());
+    }
+}
+
+/// A worker's root that goes away while it serves is an error of the job, not of the worker.
+#[test]
+fn a_root_that_goes_away_is_told() {
+    let scratch = Scratch::new();
+    let tree = scratch.dir("tree");
+    write(&tree, "file", "foo\n");
+    let cluster = Cluster::start(&tree, 1);
+    fs::rename(&tree, scratch.path().join("moved")).expect("it is ours");
+    let path = tree.to_str().expect("it is text");
+    let told = run(search(&scratch.path(), Some(&cluster.url), ["foo", path]));
+    // Resolved beneath the open directory, it may still be there.
+    assert!(matches!(told.code(), Some(0 | 2 | 3)), "{told}");
+    fs::remove_dir_all(scratch.path().join("moved")).expect("it is ours");
+    let told = run(search(&scratch.path(), Some(&cluster.url), ["foo", path]));
+    assert!(matches!(told.code(), Some(1 | 2 | 3)), "{told}");
+    assert_eq!(cluster.nodes().len(), 1);
+}

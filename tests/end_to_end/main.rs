@@ -1,0 +1,12 @@
+//! The whole system, as its users meet it: real processes, real files, real TCP on loopback.
+//!
+//! ripgrep 15 says what the output should be: the program that the variable `RG` names, else `rg` of the PATH.
+//! tests/README.md tells what each module is and how one test is run.
+
+mod bad_input;
+mod faults;
+mod harness;
+mod property;
+mod slow_reader;
+mod table;
+mod trees;
