@@ -148,29 +148,4 @@ proptest! {
         }
         prop_assert_eq!(parse(list.concat().as_bytes()), Ok(nodes));
     }
-
-    /// What the fuzz target `dhcp_hosts` checks, on every test run.
-    #[test]
-    fn any_bytes_are_read_or_refused_with_places(
-        list in vec(prop_oneof![
-            Just(b"n1 ".to_vec()), Just(b"10.0.0.1 ".to_vec()), Just(b"52:54:00:00:00:01".to_vec()),
-            Just(b"\n".to_vec()), Just(b"#".to_vec()), Just(b"\r\n".to_vec()), vec(any::<u8>(), 0..20),
-        ], 0..30)
-    ) {
-        let list = list.concat();
-        match parse(&list) {
-            Ok(nodes) => {
-                let lines: Vec<_> = nodes.iter().map(ToString::to_string).collect();
-                prop_assert_eq!(parse(lines.join("\n").as_bytes()), Ok(nodes));
-            }
-            Err(problems) => {
-                let lines: Vec<_> = list.split(|&b| b == b'\n').collect();
-                prop_assert!(!problems.is_empty());
-                for problem in problems {
-                    let line = lines[problem.line - 1];
-                    prop_assert!((1..=line.len() + 1).contains(&problem.column), "{problem}");
-                }
-            }
-        }
-    }
 }
