@@ -1,7 +1,7 @@
 //! `regex-master`: parses, binds, serves until a signal.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -86,6 +86,8 @@ fn run(args: &Serve) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     // Held until the end.
     let _lock = lock(&args.data)?;

@@ -123,7 +123,7 @@ pub enum TaskKind {
         /// Which of its own entries.
         slice: Slice,
     },
-    /// Files and directories that the user named, absolute or relative to the root.
+    /// Files that the user named, absolute or relative to the root.
     Paths {
         /// As the user named them.
         paths: Vec<Vec<u8>>,

@@ -1,5 +1,6 @@
 //! `regex-worker`: the daemon of a node.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ enum Command {
 
 #[derive(Args)]
 struct Serve {
-    /// The master, for example http://10.0.0.1:7070.
+    /// The master, for example `http://10.0.0.1:7411`.
     #[arg(long, value_name = "URL", env = "REGEXCTL_MASTER")]
     master: String,
 
@@ -82,6 +83,7 @@ fn run(serve: Serve) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let roots = Roots::open(&serve.roots).context("--root")?;
     let threads = match serve.threads {

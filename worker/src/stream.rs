@@ -94,7 +94,11 @@ fn whole(
     tally.matched_lines += matches.matched_lines;
     tally.matches += matches.matches;
     let told = tell(into_message(&mut matches, 0, Vec::new()));
-    Ok(if told { Heard::Searched } else { Heard::Stopped })
+    Ok(if told {
+        Heard::Searched
+    } else {
+        Heard::Stopped
+    })
 }
 
 /// A stream, searched line by line as it arrives.
@@ -181,7 +185,8 @@ impl<'a> Pieces<'a> {
         tell: &mut impl FnMut(v1::FileMatches) -> bool,
     ) -> Result<bool, ScanError> {
         let mut matches = Matches::new();
-        let part = (self.scanner).scan_part(&self.bytes[..end], self.base, u64::MAX, &mut matches)?;
+        let part =
+            (self.scanner).scan_part(&self.bytes[..end], self.base, u64::MAX, &mut matches)?;
         self.bytes.drain(..part.consumed);
         self.base += part.consumed as u64;
         tally.bytes_searched += part.consumed as u64;

@@ -46,7 +46,7 @@ impl Thread<'_> {
                     shard,
                     (dir.root, path, false),
                     Weight::default(),
-                    file.into(),
+                    &file.into(),
                 );
             }
             Err(error) => {
@@ -66,7 +66,7 @@ impl Thread<'_> {
     /// A file that the user named, already counted as seen.
     pub(super) fn named_file(&mut self, shard: &Arc<Shard>, named: Named, file: Box<dyn File>) {
         let Named { root, path, weight } = named;
-        self.open_file(shard, (root, path, true), weight, file.into());
+        self.open_file(shard, (root, path, true), weight, &file.into());
     }
 
     /// A file that was opened already, counted as seen and wanted.
@@ -76,7 +76,7 @@ impl Thread<'_> {
         root: u32,
         path: Vec<u8>,
         named: bool,
-        file: Arc<dyn File>,
+        file: &Arc<dyn File>,
     ) {
         self.open_file(shard, (root, path, named), Weight::default(), file);
     }
@@ -86,7 +86,7 @@ impl Thread<'_> {
         shard: &Arc<Shard>,
         (root, path, named): (u32, Vec<u8>, bool),
         weight: Weight,
-        file: Arc<dyn File>,
+        file: &Arc<dyn File>,
     ) {
         let max_size = shard.plan.filter.max_filesize().filter(|_| !named);
         if shard.plan.want == v1::Want::Files && max_size.is_none() {
@@ -135,7 +135,7 @@ impl Thread<'_> {
         let scanner = self.scanners.get(&shard.plan);
         let (bytes, matches) = (self.buffer.filled(len), &mut self.matches);
         let result = guarded(|| scanner.scan_slice(bytes, named, matches));
-        self.scanned(shard, result, started, path);
+        self.scanned(shard, &result, started, path);
     }
 
     /// A file that goes on behind the buffer, whose first bytes are in it.
@@ -144,7 +144,7 @@ impl Thread<'_> {
         shard: &Arc<Shard>,
         (root, path, named): (u32, Vec<u8>, bool),
         weight: Weight,
-        file: Arc<dyn File>,
+        file: &Arc<dyn File>,
     ) {
         let plan = &shard.plan;
         let size = match file.size() {
@@ -165,18 +165,18 @@ impl Thread<'_> {
         let is_text = plan.text_mode() || !first.contains(&0);
         if plan.splittable && size >= SPLIT_FILE_BYTES && is_text && !needs_transcoding(first) {
             self.output.tally.scanned += 1;
-            return self.split(shard, root, &path, size, weight, &file);
+            return self.split(shard, root, &path, size, weight, file);
         }
         let started = plan.timing.then(Instant::now);
         let reader = Reader {
             first,
-            file: &*file,
+            file: &**file,
             offset: first.len() as u64,
             shard,
         };
         let (scanner, matches) = (self.scanners.get(plan), &mut self.matches);
         let result = guarded(|| scanner.scan_reader(reader, named, matches));
-        self.scanned(shard, result, started, || (root, path));
+        self.scanned(shard, &result, started, || (root, path));
     }
 
     /// Cuts a large file into ranges, the first of which is taken first.
@@ -214,14 +214,14 @@ impl Thread<'_> {
     fn scanned(
         &mut self,
         shard: &Shard,
-        result: Result<bool, ScanFailure>,
+        result: &Result<bool, ScanFailure>,
         started: Option<Instant>,
         path: impl FnOnce() -> (u32, Vec<u8>),
     ) {
         let tally = &mut self.output.tally;
         tally.bytes_searched += self.matches.bytes_searched;
         let mut path = Some(path);
-        match &result {
+        match result {
             Ok(hit) => {
                 tally.scanned += 1;
                 if !hit {

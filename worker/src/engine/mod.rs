@@ -69,6 +69,8 @@ pub struct Progress {
     pub files: u64,
     /// Bytes searched.
     pub bytes: u64,
+    /// It has ended, and [`Finished`] was or is being told.
+    pub ended: bool,
 }
 
 /// The pool could not be started.

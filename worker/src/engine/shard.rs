@@ -20,6 +20,7 @@ pub(super) struct Shard {
     inner: Mutex<Inner>,
     expired: AtomicBool,
     revoked: AtomicBool,
+    ended: AtomicBool,
     result_bytes: AtomicU64,
     ticks: AtomicU64,
     files: AtomicU64,
@@ -54,6 +55,7 @@ impl Shard {
             }),
             expired: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             result_bytes: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
             files: AtomicU64::new(0),
@@ -159,6 +161,7 @@ impl Shard {
             ticks: self.ticks.load(Ordering::Relaxed),
             files: self.files.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
+            ended: self.ended.load(Ordering::Relaxed),
         }
     }
 
@@ -167,6 +170,7 @@ impl Shard {
         if self.is_dead() {
             return None;
         }
+        self.ended.store(true, Ordering::Relaxed);
         let mut inner = self.lock();
         let (results, tally) = std::mem::take(&mut inner.output).finish();
         Some(Finished {

@@ -87,7 +87,7 @@ impl<'a> Thread<'a> {
     /// A listing that nobody else reads.
     pub(super) fn listing(&mut self) -> Listing {
         let spare = self.spare.take().and_then(|arc| Arc::try_unwrap(arc).ok());
-        let mut listing = spare.unwrap_or_else(Listing::new);
+        let mut listing = spare.unwrap_or_default();
         listing.clear();
         listing
     }

@@ -52,7 +52,7 @@ pub(super) struct Run {
 /// Files named one by one.
 pub(super) struct Paths {
     pub(super) root: u32,
-    pub(super) paths: Vec<Vec<u8>>,
+    pub(super) names: Vec<Vec<u8>>,
     pub(super) weight: Weight,
 }
 
@@ -84,7 +84,7 @@ impl From<Task> for Unit {
             }),
             TaskKind::Paths { paths } => Self::Paths(Paths {
                 root,
-                paths,
+                names: paths,
                 weight,
             }),
             TaskKind::Range {
@@ -113,7 +113,7 @@ impl Unit {
             Self::Run(run) => run.dir.path.len(),
             Self::Tree(tree) => tree.path.len(),
             Self::Range(range) => range.path.len(),
-            Self::Paths(paths) => paths.paths.iter().map(|p| p.len() + 8).sum(),
+            Self::Paths(paths) => paths.names.iter().map(|p| p.len() + 8).sum(),
         };
         Some((Task::FIXED_COST + variable) as u64)
     }
@@ -141,7 +141,7 @@ impl Unit {
             Self::Paths(paths) => (
                 paths.root,
                 paths.weight,
-                TaskKind::Paths { paths: paths.paths },
+                TaskKind::Paths { paths: paths.names },
             ),
             Self::Range(range) => (
                 range.root,

@@ -164,7 +164,7 @@ impl Thread<'_> {
         let listing = Arc::clone(&run.listing);
         loop {
             let rest = run.split_off(run.from + CHECK_ENTRIES);
-            self.chunk(shard, run);
+            self.chunk(shard, &run);
             let Some(next) = rest else { break };
             run = next;
             if shard.is_dead() {
@@ -187,7 +187,7 @@ impl Thread<'_> {
     }
 
     /// Some entries, all of them.
-    fn chunk(&mut self, shard: &Arc<Shard>, run: Run) {
+    fn chunk(&mut self, shard: &Arc<Shard>, run: &Run) {
         let (dir, listing) = (&run.dir, &run.listing);
         let bytes = self.output.tally.bytes_searched;
         if run.sorted {
@@ -312,7 +312,7 @@ impl Thread<'_> {
         match (verdict, opened) {
             (Verdict::Skip(reason), _) => count_skip(&mut self.output.tally, reason),
             (Verdict::Take, Opened::File(file)) => {
-                self.opened_file(shard, dir.root, dir.child(name), false, file.into());
+                self.opened_file(shard, dir.root, dir.child(name), false, &file.into());
             }
             (Verdict::Take, _) => self.output.tally.skipped_special += 1,
         }
@@ -344,23 +344,23 @@ impl Thread<'_> {
     /// below it, too.
     pub(super) fn paths(&mut self, shard: &Arc<Shard>, mut paths: Paths) {
         let mut weight = paths.weight;
-        while let Some(path) = paths.paths.pop() {
+        while let Some(path) = paths.names.pop() {
             if shard.is_dead() {
                 return;
             }
-            let left = paths.paths.len() as u64;
+            let left = paths.names.len() as u64;
             let share = Weight(weight.0 / (left + 1));
             weight.0 -= share.0;
             self.named_path(shard, paths.root, path, share);
             shard.tick(1, 0);
             let rest = Paths {
                 root: paths.root,
-                paths: Vec::new(),
+                names: Vec::new(),
                 weight,
             };
             if left > 0 && shard.is_expired() {
                 let unit = Unit::Paths(Paths {
-                    paths: std::mem::take(&mut paths.paths),
+                    names: std::mem::take(&mut paths.names),
                     ..rest
                 });
                 match shard.give_back(unit) {
@@ -368,11 +368,11 @@ impl Thread<'_> {
                     _ => return,
                 }
             } else if left >= SPLIT_ENTRIES as u64 && self.shared.is_hungry() {
-                let half = paths.paths.split_off(paths.paths.len() / 2);
+                let half = paths.names.split_off(paths.names.len() / 2);
                 let share = Weight(weight.0 / 2);
                 weight.0 -= share.0;
                 let unit = Unit::Paths(Paths {
-                    paths: half,
+                    names: half,
                     weight: share,
                     ..rest
                 });

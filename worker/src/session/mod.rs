@@ -183,7 +183,7 @@ fn jittered(pause: Duration) -> Duration {
     let mut byte = [0];
     // Without randomness the whole pause is right, too.
     let _ = rustix::rand::getrandom(&mut byte, rustix::rand::GetRandomFlags::NONBLOCK);
-    pause - pause.mul_f64(f64::from(byte[0]) / 512.0)
+    pause.mul_f64(1.0 - f64::from(byte[0]) / 512.0)
 }
 
 struct Session {
@@ -262,7 +262,8 @@ impl Session {
             .into_iter()
             .map(LeaseId::try_from)
             .collect::<Result<_, _>>()?;
-        for progress in self.engine.progress() {
+        let running = self.engine.progress();
+        for progress in running.into_iter().filter(|progress| !progress.ended) {
             if !held.contains(&progress.lease) {
                 info!(lease = %progress.lease, "revoked");
                 self.engine.revoke(progress.lease);
@@ -396,5 +397,5 @@ fn client(channel: Channel) -> WorkersClient<Channel> {
 fn load_centi() -> u32 {
     // The kernel's fixed point has 16 bits behind the point.
     let load = rustix::system::sysinfo().loads[0];
-    u32::try_from(load * 100 >> 16).unwrap_or(u32::MAX)
+    u32::try_from((load * 100) >> 16).unwrap_or(u32::MAX)
 }
