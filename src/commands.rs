@@ -31,7 +31,9 @@ pub fn nodes(args: &NodesArgs) -> anyhow::Result<()> {
     };
     let url = config
         .master(&args.master, env::var_os(MASTER_VARIABLE))?
-        .context("no master is configured; give --master http://HOST:PORT or set REGEXCTL_MASTER")?;
+        .context(
+            "no master is configured; give --master http://HOST:PORT or set REGEXCTL_MASTER",
+        )?;
     let workers = client::nodes(&url)?;
     print(|out| {
         if args.json {
@@ -50,11 +52,13 @@ pub fn completions(shell: Shell) -> anyhow::Result<()> {
 /// `regexctl man [DIR]`
 pub fn man(dir: Option<&Path>) -> anyhow::Result<()> {
     let Some(dir) = dir else {
-        return print(|out| help::page(out));
+        return print(help::page);
     };
     let pages = help::install(dir)?;
     print(|out| {
         use std::io::Write as _;
-        pages.iter().try_for_each(|page| writeln!(out, "{}", page.display()))
+        pages
+            .iter()
+            .try_for_each(|page| writeln!(out, "{}", page.display()))
     })
 }

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match action {
-        Action::Run(typed) => run::run(typed).map(|exit| exit.code()),
+        Action::Run(typed) => run::run(typed).map(run::Exit::code),
         Action::Nodes(args) => commands::nodes(&args).map(|()| 0),
         Action::Completions(shell) => commands::completions(shell).map(|()| 0),
         Action::Man(directory) => commands::man(directory.as_deref()).map(|()| 0),

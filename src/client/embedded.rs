@@ -43,7 +43,7 @@ pub struct Embedded {
 enum Message {
     /// Orders have changed.
     Wake,
-    Finished(Finished),
+    Finished(Box<Finished>),
     Stop,
 }
 
@@ -64,10 +64,13 @@ impl Embedded {
         let finished = messages.clone();
         let engine = Engine::new(config, move |done| {
             // The link is gone only when the job is over.
-            let _ = finished.send(Message::Finished(done));
+            let _ = finished.send(Message::Finished(Box::new(done)));
         })?;
         let hello = Hello {
-            name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            name: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
             address: String::new(),
             boot_id: BOOT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -78,7 +81,10 @@ impl Embedded {
         let worker = hub.attach(hello, move || {
             let _ = wake.send(Message::Wake);
         })?;
-        let named = request.paths.iter().map(|named| (named.root, named.paths.clone()));
+        let named = request
+            .paths
+            .iter()
+            .map(|named| (named.root, named.paths.clone()));
         let tasks = initial_tasks(&request.walk, named.collect());
         let job = hub.submit(request.spec.clone(), tasks)?;
         let reader = hub.results(job)?;
@@ -157,7 +163,7 @@ impl Link {
                     Message::Wake => {}
                     Message::Finished(done) => {
                         committed.insert(done.lease);
-                        self.commit(done);
+                        self.commit(*done);
                     }
                     Message::Stop => return,
                 }

@@ -50,7 +50,9 @@ pub enum RemoteError {
         source: tonic::transport::Error,
     },
     /// It speaks another version of the protocol.
-    #[error("the master at {url} refuses this client: {message}; install the same version of regexctl on both")]
+    #[error(
+        "the master at {url} refuses this client: {message}; install the same version of regexctl on both"
+    )]
     Version {
         /// Where.
         url: String,
@@ -66,7 +68,9 @@ pub enum RemoteError {
         message: String,
     },
     /// It went away in the middle.
-    #[error("the master at {url} went away: {message}; the results so far are not all there are, submit the job again")]
+    #[error(
+        "the master at {url} went away: {message}; the results so far are not all there are, submit the job again"
+    )]
     Lost {
         /// Where.
         url: String,

@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use regexctl_proto::v1;
 use regexctl_proto::v1::results_reply::Event;
 
+use super::Exit;
 use super::signals::Signals;
 use super::sorted::Sorted;
-use super::Exit;
 use crate::client::Job;
 use crate::flags::Sort;
 use crate::job::Request;
@@ -210,15 +210,17 @@ impl<'a> Delivery<'a> {
         }
         let failed = end.tally.is_some_and(|t| t.failed > 0 || t.dirs_failed > 0);
         let roots = self.request.roots.len();
-        Ok(if roots > 0 && self.roots_missing == roots && !self.request.stdin {
-            Exit::Failed
-        } else if self.errors > 0 || failed {
-            Exit::Unread
-        } else if self.matched {
-            Exit::Match
-        } else {
-            Exit::NoMatch
-        })
+        Ok(
+            if roots > 0 && self.roots_missing == roots && !self.request.stdin {
+                Exit::Failed
+            } else if self.errors > 0 || failed {
+                Exit::Unread
+            } else if self.matched {
+                Exit::Match
+            } else {
+                Exit::NoMatch
+            },
+        )
     }
 }
 

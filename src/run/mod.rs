@@ -5,7 +5,12 @@ mod signals;
 mod sorted;
 
 use std::env;
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,9 +21,9 @@ use regexctl_worker::stream;
 use crate::client::{Embedded, Job, Remote};
 use crate::config::{Config, MASTER_VARIABLE};
 use crate::flags::{RunArgs, Typed};
-use crate::{commands, help};
 use crate::job::{Environment, Request, STDIN_NAME, Work};
 use crate::print::Summary;
+use crate::{commands, help};
 use deliver::{Delivery, Stop};
 
 /// How the program ends. The codes are those of the manual.
@@ -64,7 +69,7 @@ pub fn run(typed: Typed) -> anyhow::Result<Exit> {
     };
     let master = config.master(&args.master, env::var_os(MASTER_VARIABLE))?;
     match work(args, &config, master.is_some())? {
-        Work::TypeList => commands::print(|out| help::type_list(out)).map(|()| Exit::Match),
+        Work::TypeList => commands::print(help::type_list).map(|()| Exit::Match),
         Work::Search(request) => search(*request, master.as_deref(), started),
     }
 }
@@ -75,9 +80,13 @@ fn work(args: RunArgs, config: &Config, master: bool) -> anyhow::Result<Work> {
     Ok(Work::new(args, config, &environment, master, stdin)?)
 }
 
-fn search(request: Request, master: Option<&str>, started: Instant) -> anyhow::Result<Exit> {
+fn search(mut request: Request, master: Option<&str>, started: Instant) -> anyhow::Result<Exit> {
     // Whatever cannot run is found here, before anything is submitted.
     let plan = Arc::new(Plan::compile(&request.spec)?);
+    let pipes = match master {
+        None => named_pipes(&mut request),
+        Some(_) => Vec::new(),
+    };
     let mut delivery = Delivery::new(&request);
     for missing in &request.missing {
         delivery.failed(&missing.path, &missing.error.to_string());
@@ -91,20 +100,13 @@ fn search(request: Request, master: Option<&str>, started: Instant) -> anyhow::R
         ..v1::JobEnd::default()
     };
     if request.can_match || request.print.stats {
-        let result = if request.stdin {
-            let mut tally = v1::Tally::default();
-            let result = stdin(&request, &plan, &mut delivery, &mut tally);
+        let mut tally = v1::Tally::default();
+        let result = streams(&request, &plan, &pipes, &mut delivery, &mut tally).and_then(|()| {
             end.tally = Some(tally);
-            result
-        } else {
-            Ok(())
-        };
-        let result = result.and_then(|()| {
-            if request.roots.is_empty() {
+            if request.paths.is_empty() && !request.walk.contains(&true) {
                 return Ok(());
             }
-            let job_end = job(&request, plan, master, &mut delivery)?;
-            end = added(job_end, end.tally.unwrap_or_default());
+            end = added(job(&request, plan, master, &mut delivery)?, &tally);
             Ok(())
         });
         if let Err(stop) = result {
@@ -116,47 +118,74 @@ fn search(request: Request, master: Option<&str>, started: Instant) -> anyhow::R
 }
 
 /// The end of the job, with what was counted beside it.
-fn added(mut end: v1::JobEnd, tally: v1::Tally) -> v1::JobEnd {
-    end.tally.get_or_insert_default().absorb(&tally);
+fn added(mut end: v1::JobEnd, tally: &v1::Tally) -> v1::JobEnd {
+    end.tally.get_or_insert_default().absorb(tally);
     end
 }
 
-/// Searches standard input in this process.
-fn stdin(
+/// Takes the PATHs that are pipes, such as those of `<(command)`, out of the job: they are streams of this process.
+fn named_pipes(request: &mut Request) -> Vec<PathBuf> {
+    let mut pipes = Vec::new();
+    for (root, walk) in request.spec.roots.iter().zip(&mut request.walk) {
+        let path = Path::new(OsStr::from_bytes(&root.path));
+        if *walk && std::fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo()) {
+            *walk = false;
+            pipes.push(path.to_owned());
+        }
+    }
+    pipes
+}
+
+/// Searches what only this process can read: standard input and named pipes.
+fn streams(
     request: &Request,
+    plan: &Arc<Plan>,
+    pipes: &[PathBuf],
+    delivery: &mut Delivery<'_>,
+    tally: &mut v1::Tally,
+) -> Result<(), Stop> {
+    if plan.want == v1::Want::Files {
+        return Ok(());
+    }
+    if request.stdin {
+        stream(STDIN_NAME, &mut io::stdin().lock(), plan, delivery, tally)?;
+    }
+    for path in pipes {
+        let name = path.as_os_str().as_bytes();
+        match File::open(path) {
+            Ok(mut file) => stream(name, &mut file, plan, delivery, tally)?,
+            Err(error) => delivery.failed(name, &error.to_string()),
+        }
+    }
+    Ok(())
+}
+
+/// Searches one stream to its end, and delivers as it goes.
+fn stream(
+    name: &[u8],
+    reader: &mut dyn Read,
     plan: &Arc<Plan>,
     delivery: &mut Delivery<'_>,
     tally: &mut v1::Tally,
 ) -> Result<(), Stop> {
-    if request.spec.search.as_ref().is_some_and(|s| s.want() == v1::Want::Files) {
-        return Ok(());
-    }
     let signals = signals::Signals::new();
-    let cancelled = Arc::clone(plan);
-    let _guard = signals.on_interrupt(move || cancelled.cancel());
+    // A read may wait for ever, so nothing but the end of the process is sure to end it.
+    let _guard = signals.on_interrupt(|| std::process::exit(i32::from(Exit::Interrupted.code())));
     let mut stopped = None;
-    let reader: &mut dyn Read = &mut io::stdin().lock();
     let heard = stream::search(plan, reader, tally, |file| {
-        let told = delivery.file(STDIN_NAME, file, &[]).and_then(|()| delivery.flush());
-        match told {
-            Ok(()) => true,
-            Err(stop) => {
-                stopped = Some(stop);
-                false
-            }
-        }
+        let told = delivery
+            .file(name, file, &[])
+            .and_then(|()| delivery.flush());
+        stopped = told.err();
+        stopped.is_none()
     });
     if let Some(stop) = stopped {
         return Err(stop);
     }
-    match heard {
-        Ok(_) => Ok(()),
-        Err(_) if signals.interrupted() => Err(Stop::Interrupted),
-        Err(error) => {
-            delivery.failed(STDIN_NAME, &error.to_string());
-            Ok(())
-        }
+    if let Err(error) = heard {
+        delivery.failed(name, &error.to_string());
     }
+    Ok(())
 }
 
 /// Runs the job and delivers its events up to the end.

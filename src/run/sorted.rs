@@ -24,7 +24,9 @@ pub(super) struct Sorted {
 
 /// There are too many results to be sorted.
 #[derive(Debug, thiserror::Error)]
-#[error("the results exceed {SORT_BYTES} bytes, too many for --sort path; leave it out, and pipe the output into sort")]
+#[error(
+    "the results exceed {SORT_BYTES} bytes, too many for --sort path; leave it out, and pipe the output into sort"
+)]
 pub(super) struct TooMany;
 
 impl Sorted {
@@ -51,7 +53,12 @@ impl Sorted {
     /// component by component. The parts of one file stay in their order.
     pub(super) fn finish(mut self) -> impl Iterator<Item = Kept> {
         self.kept.sort_by(|a, b| {
-            let parts = |kept: &Kept| kept.path.split(|&b| b == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let parts = |kept: &Kept| {
+                kept.path
+                    .split(|&b| b == b'/')
+                    .map(<[u8]>::to_vec)
+                    .collect::<Vec<_>>()
+            };
             a.root.cmp(&b.root).then_with(|| {
                 if a.path == b.path {
                     std::cmp::Ordering::Equal
