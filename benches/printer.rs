@@ -1,9 +1,7 @@
 //! What a printed line costs: run with `cargo bench --bench printer`.
 //!
-//! One iteration prints `LINES` lines in messages of `LINES_A_MESSAGE`; the throughput shown is lines
-//! a second. The case that matters most is the one where every line of a large tree matches.
-
-#![expect(missing_docs, reason = "the macro of divan makes undocumented items")]
+//! One iteration prints `LINES` lines in messages of `LINES_A_MESSAGE`; the throughput shown is
+//! lines a second. What matters most is the search in which every line of a large tree matches.
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};

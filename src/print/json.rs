@@ -250,13 +250,13 @@ fn string(buf: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     buf.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest
-        .iter()
-        .position(|&b| b < 0x20 || b == b'"' || b == b'\\')
-    {
-        put(buf, &rest[..at]);
-        let byte = rest[at];
-        rest = &rest[at + 1..];
+    loop {
+        let (plain, behind) = rest.split_at(plain_prefix(rest));
+        put(buf, plain);
+        let Some((&byte, behind)) = behind.split_first() else {
+            break;
+        };
+        rest = behind;
         match byte {
             b'"' => put(buf, br#"\""#),
             b'\\' => put(buf, br"\\"),
@@ -272,8 +272,20 @@ fn string(buf: &mut Vec<u8>, text: &str) {
             }
         }
     }
-    put(buf, rest);
     buf.push(b'"');
+}
+
+/// How many bytes come before the first that is escaped.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let special = |b: u8| b < 0x20 || b == b'"' || b == b'\\';
+    // Without a way out of the inner loop, it is vectorized.
+    let blocks = bytes
+        .chunks_exact(16)
+        .take_while(|block| !block.iter().fold(false, |found, &b| found | special(b)))
+        .count();
+    let start = blocks * 16;
+    let rest = &bytes[start..];
+    start + rest.iter().position(|&b| special(b)).unwrap_or(rest.len())
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! - a large file comes in several messages, all but the last marked `continues`. They are
-//!   printed as one file: one heading, one count, one `begin` and one `end`;
+//!   printed as one file: one heading, one count, one `begin` and one `end`. (The pieces of a
+//!   message that was `cut` for the wire were joined before);
 //! - no message, however broken, makes a printer panic: columns that do not fit together are an
 //!   error of kind `InvalidData` and nothing of that message is printed;
 //! - bytes reach the writer when a buffer is full, on [`Printer::flush`] and on
@@ -149,7 +150,8 @@ impl<W: Write> Printer<W> {
         self.out.flush()
     }
 
-    /// Bytes printed so far.
+    /// Bytes printed so far: all of them, while ripgrep's statistics leave out escape sequences and
+    /// counts.
     pub fn printed(&self) -> u64 {
         self.out.total()
     }
@@ -179,4 +181,156 @@ fn separated<'a>(scratch: &'a mut Vec<u8>, path: &'a [u8], separator: Option<u8>
     scratch.clear();
     scratch.extend(path.iter().map(|&b| if b == b'/' { separator } else { b }));
     scratch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str, continues: bool) -> v1::FileMatches {
+        let lengths: Vec<u32> = text
+            .split_inclusive('\n')
+            .map(|line| u32::try_from(line.len()).expect("a short line"))
+            .collect();
+        v1::FileMatches {
+            matched_lines: lengths.len() as u64,
+            line_numbers: (1..=lengths.len() as u64).collect(),
+            lengths,
+            text: text.into(),
+            bytes_searched: 10,
+            continues,
+            ..v1::FileMatches::default()
+        }
+    }
+
+    fn print(config: PrintConfig, files: &[(&str, v1::FileMatches)]) -> String {
+        let mut printer = Printer::new(config, Vec::new());
+        for (path, file) in files {
+            printer
+                .file(path.as_bytes(), file, &["one".into(), "two".into()])
+                .expect("the columns fit and a Vec takes everything");
+        }
+        let written = printer
+            .finish(&Summary::default())
+            .expect("a Vec takes everything");
+        String::from_utf8(written).expect("the test's files are UTF-8")
+    }
+
+    #[test]
+    fn parts_of_a_file_are_one_file() {
+        let files = [
+            ("a", lines("1\n2\n", true)),
+            ("a", lines("", true)),
+            ("a", lines("3", false)),
+            ("b", lines("4\n", false)),
+        ];
+        let with_mode = |mode| PrintConfig {
+            mode,
+            with_filename: true,
+            ..PrintConfig::default()
+        };
+        let headings = PrintConfig {
+            heading: true,
+            ..with_mode(Mode::Standard)
+        };
+        assert_eq!(print(headings, &files), "a\n1\n2\n3\n\nb\n4\n");
+        assert_eq!(print(with_mode(Mode::CountLines), &files), "a:3\nb:1\n");
+        assert_eq!(print(with_mode(Mode::FilesWithMatch), &files), "a\nb\n");
+        let json = print(with_mode(Mode::Json), &files);
+        assert_eq!(json.matches(r#""type":"begin""#).count(), 2);
+        assert_eq!(json.matches(r#""type":"end""#).count(), 2);
+        assert!(json.contains(r#""bytes_searched":30,"#), "{json}");
+    }
+
+    #[test]
+    fn json_says_where_a_file_was_searched() {
+        let file = |node, continues| v1::FileMatches {
+            node,
+            shard: 40 + u64::from(node),
+            ..lines("x\n", continues)
+        };
+        let config = PrintConfig {
+            mode: Mode::Json,
+            ..PrintConfig::default()
+        };
+        let json = print(
+            config,
+            &[
+                ("a", file(0, true)),
+                ("a", file(1, true)),
+                ("a", file(2, false)),
+            ],
+        );
+        let places: Vec<&str> = json
+            .lines()
+            .filter_map(|line| Some(line.rsplit_once(r#","node":"#)?.1))
+            .collect();
+        assert_eq!(places, [r#""one","shard":40}}"#, r#"null,"shard":42}}"#]);
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_are_an_error_and_print_nothing() {
+        let mut printer = Printer::new(PrintConfig::default(), Vec::new());
+        let mut file = lines("1\n", false);
+        file.lengths[0] = 9;
+        let error = printer.file(b"a", &file, &[]).expect_err("9 is not 2");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(printer.printed(), 0);
+    }
+
+    #[test]
+    fn statistics_account_for_everything() {
+        let summary = Summary {
+            tally: v1::Tally {
+                seen: 10,
+                scanned: 7,
+                matched: 2,
+                skipped_special: 2,
+                failed: 1,
+                matches: 5,
+                matched_lines: 4,
+                bytes_searched: 99,
+                ..v1::Tally::default()
+            },
+            shards: 3,
+            retries: 1,
+            ..Summary::default()
+        };
+        let config = PrintConfig {
+            stats: true,
+            ..PrintConfig::default()
+        };
+        let printer = Printer::new(config, Vec::new());
+        let text = printer.finish(&summary).expect("a Vec takes everything");
+        let text = String::from_utf8(text).expect("statistics are UTF-8");
+        for line in [
+            "5 matches",
+            "7 files searched",
+            "10 entries seen that are not directories",
+            "  2 skipped as special files",
+            "3 shards",
+            "  1 repeated attempts",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_writer_is_told() {
+        #[derive(Debug)]
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut printer = Printer::new(PrintConfig::default(), Full);
+        let file = lines("line\n", false);
+        printer.file(b"a", &file, &[]).expect("it fits the buffer");
+        let error = printer.flush().expect_err("the writer is full");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
 }

@@ -185,3 +185,78 @@ impl Rates {
         (rate(first.1, last.1), rate(first.2, last.2))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(done: u64, tally: v1::Tally) -> v1::Progress {
+        v1::Progress {
+            tally: Some(tally),
+            done,
+            workers: 3,
+            ..v1::Progress::default()
+        }
+    }
+
+    #[test]
+    fn the_line_tells_what_matters() {
+        let tally = v1::Tally {
+            scanned: 20_000,
+            bytes_searched: 30_000_000,
+            matches: 7,
+            failed: 1,
+            dirs_failed: 1,
+            ..v1::Tally::default()
+        };
+        let elapsed = Duration::from_secs(10);
+        let mut rates = Rates::default();
+        rates.add(elapsed, &tally);
+        let progress = progress(Weight::WHOLE.0 / 4, tally);
+        let done = done_fraction(&progress);
+        assert_eq!(
+            text(&progress, &tally, &rates, elapsed, done),
+            "20.0k files 2000/s, 30.0 MB 3.0 MB/s, 7 matches, 2 errors, 3 workers, 0:30 left"
+        );
+    }
+
+    #[test]
+    fn no_time_left_is_told_before_it_means_something() {
+        assert_eq!(time_left(Duration::from_millis(900), 0.5), None);
+        assert_eq!(time_left(Duration::from_secs(9), 0.0), None);
+        assert_eq!(time_left(Duration::from_secs(u64::MAX), 1e-300), None);
+        assert_eq!(time_left(Duration::from_secs(9), 1.0), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn rates_forget_what_is_long_ago() {
+        let mut rates = Rates::default();
+        let mut scanned = 0;
+        // 100 a second for a minute, then 10 a second.
+        for second in 1..=120_u64 {
+            scanned += if second <= 60 { 100 } else { 10 };
+            let tally = v1::Tally {
+                scanned,
+                ..v1::Tally::default()
+            };
+            rates.add(Duration::from_secs(second), &tally);
+        }
+        assert_eq!(rates.per_second(), (10, 0));
+        assert!(rates.samples.len() <= 7, "{:?}", rates.samples);
+    }
+
+    #[test]
+    fn a_hidden_line_draws_nothing_and_runs_what_it_is_given() {
+        let mut line = ProgressLine::with_target(ProgressDrawTarget::hidden());
+        assert!(!line.is_visible());
+        line.update(&progress(1, v1::Tally::default()));
+        assert!(line.rates.samples.is_empty());
+        assert_eq!(line.suspend(|| 7), 7);
+        line.finish();
+    }
+
+    #[test]
+    fn a_job_that_says_it_did_more_than_all_is_done() {
+        assert!((done_fraction(&progress(u64::MAX, v1::Tally::default())) - 1.0).abs() < 1e-9);
+    }
+}

@@ -3,7 +3,7 @@
 //! Invariant: once [`Records::new`] has accepted a message, iterating over it cannot panic and
 //! every span lies in its record, whatever a peer sent.
 
-use regexctl_proto::domain::BadMessage;
+use regexctl_proto::cut::{JoinError, check_columns};
 use regexctl_proto::v1::{FileMatches, RecordKind};
 
 /// Bytes `start..end` of a record.
@@ -57,16 +57,12 @@ pub(super) struct Record<'a> {
 impl<'a> Record<'a> {
     /// The matches in `text`.
     pub(super) fn spans(&self) -> impl ExactSizeIterator<Item = Span> + use<'a> {
-        let len = self.text.len();
         self.starts
             .iter()
             .zip(self.ends)
-            .map(move |(&start, &end)| {
-                let start = (start as usize).min(len);
-                Span {
-                    start,
-                    end: (end as usize).clamp(start, len),
-                }
+            .map(|(&start, &end)| Span {
+                start: start as usize,
+                end: end as usize,
             })
     }
 
@@ -113,39 +109,8 @@ pub(super) struct Records<'a> {
 
 impl<'a> Records<'a> {
     /// Checks that the columns fit together.
-    pub(super) fn new(file: &'a FileMatches) -> Result<Self, BadMessage> {
-        let records = file.lengths.len();
-        let submatches = file.submatch_starts.len();
-        column("FileMatches.kinds", file.kinds.len(), records)?;
-        column("FileMatches.line_numbers", file.line_numbers.len(), records)?;
-        column("FileMatches.offsets", file.offsets.len(), records)?;
-        column(
-            "FileMatches.submatch_counts",
-            file.submatch_counts.len(),
-            records,
-        )?;
-        column(
-            "FileMatches.replacement_lengths",
-            file.replacement_lengths.len(),
-            submatches,
-        )?;
-        sum("FileMatches.lengths", &file.lengths, file.text.len())?;
-        sum(
-            "FileMatches.submatch_counts",
-            &file.submatch_counts,
-            submatches,
-        )?;
-        sum(
-            "FileMatches.replacement_lengths",
-            &file.replacement_lengths,
-            file.replacement_text.len(),
-        )?;
-        if file.submatch_ends.len() != submatches {
-            return Err(BadMessage::new(
-                "FileMatches.submatch_ends",
-                format!("{} for {submatches} starts", file.submatch_ends.len()),
-            ));
-        }
+    pub(super) fn new(file: &'a FileMatches) -> Result<Self, JoinError> {
+        check_columns(file)?;
         Ok(Self { file })
     }
 
@@ -177,29 +142,6 @@ impl<'a> Records<'a> {
             replacements: &self.file.replacement_text,
         }
     }
-}
-
-/// A column holds one entry for each record, or none at all.
-fn column(field: &'static str, len: usize, records: usize) -> Result<(), BadMessage> {
-    if len == 0 || len == records {
-        return Ok(());
-    }
-    Err(BadMessage::new(
-        field,
-        format!("{len} entries where {records} are expected"),
-    ))
-}
-
-/// Lengths sum up to what they are the lengths of; an empty column of lengths has nothing.
-fn sum(field: &'static str, lengths: &[u32], whole: usize) -> Result<(), BadMessage> {
-    let total: u64 = lengths.iter().map(|&n| u64::from(n)).sum();
-    if total == whole as u64 {
-        return Ok(());
-    }
-    Err(BadMessage::new(
-        field,
-        format!("sum up to {total} where there are {whole}"),
-    ))
 }
 
 /// See [`Records::iter`].
@@ -244,7 +186,7 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-/// Cuts the first `n` off. They are there: `Records::new` has compared the sums.
+/// Cuts the first `n` off. They are there: `check_columns` has compared the sums.
 #[inline]
 fn take<'a, T>(rest: &mut &'a [T], n: usize) -> &'a [T] {
     let (taken, left) = rest.split_at(n);
@@ -262,7 +204,7 @@ mod tests {
             text: b"abc\nde\n".to_vec(),
             submatch_counts: vec![2, 1],
             submatch_starts: vec![0, 2, 1],
-            submatch_ends: vec![1, 3, 9],
+            submatch_ends: vec![1, 3, 2],
             replacement_lengths: vec![2, 0, 1],
             replacement_text: b"XYZ".to_vec(),
             ..FileMatches::default()
@@ -283,20 +225,20 @@ mod tests {
             spans,
             [Span { start: 0, end: 2 }, Span { start: 3, end: 3 }]
         );
-        // The span that reaches over the end is cut to the record.
         assert!(records[1].replace_into(&mut text, &mut spans));
-        assert_eq!(text, b"dZ");
+        assert_eq!(text, b"dZ\n");
     }
 
     #[test]
     fn columns_that_do_not_fit_are_refused() {
-        let break_it: [fn(&mut FileMatches); 8] = [
+        let break_it: [fn(&mut FileMatches); 9] = [
             |f| f.kinds = vec![0],
             |f| f.line_numbers = vec![1],
             |f| f.offsets = vec![1, 2, 3],
             |f| f.lengths[0] = 5,
             |f| f.submatch_counts = vec![3, 1],
             |f| f.submatch_ends.truncate(1),
+            |f| f.submatch_ends[2] = 4,
             |f| f.replacement_lengths[1] = 1,
             |f| f.replacement_lengths.truncate(1),
         ];
