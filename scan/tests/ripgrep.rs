@@ -83,6 +83,18 @@ const FLAGS: &[&[&str]] = &[
     &["-uuu", "-v", "-C1", "-r[$1]"],
 ];
 
+/// The pairs of flags and patterns to try: all of the first sets of flags, and of each other set a third;
+/// all with the variable `REGEXCTL_TEST_ALL`.
+fn cases() -> impl Iterator<Item = (&'static [&'static str], &'static str)> {
+    let all = std::env::var_os("REGEXCTL_TEST_ALL").is_some();
+    FLAGS.iter().enumerate().flat_map(move |(set, flags)| {
+        let patterns = PATTERNS.iter().enumerate();
+        patterns
+            .filter(move |(pattern, _)| all || set < 3 || (set + pattern) % 3 == 0)
+            .map(move |(_, pattern)| (*flags, *pattern))
+    })
+}
+
 /// What a scan found, made comparable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Found {
@@ -119,14 +131,12 @@ fn show(bytes: &[u8]) -> Bytes {
 }
 
 fn json_bytes(value: &Value) -> Bytes {
-    match &value["text"] {
-        Value::String(text) => show(text.as_bytes()),
-        _ => {
-            let encoded = value["bytes"].as_str().expect("text or bytes");
-            let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
-            show(&decoded.expect("ripgrep encodes by the standard alphabet"))
-        }
+    if let Value::String(text) = &value["text"] {
+        return show(text.as_bytes());
     }
+    let encoded = value["bytes"].as_str().expect("text or bytes");
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
+    Bytes(decoded.expect("ripgrep encodes by the standard alphabet"))
 }
 
 /// ripgrep's JSON Lines.
@@ -261,61 +271,65 @@ fn scan_in_parts(scanner: &mut Scanner, bytes: &[u8], size: usize) -> Result<Mat
 fn json_is_that_of_ripgrep() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let files = corpus(dir.path());
-    for flags in FLAGS {
+    for (flags, pattern) in cases() {
         let flags: Vec<&str> = flags.iter().copied().chain(["--json"]).collect();
-        for pattern in PATTERNS {
-            let context = format!("rg {flags:?} {pattern:?}");
-            // They match before each byte, which is much JSON for large files.
-            let dense = matches!(*pattern, "" | "a*");
-            let small = ["--max-filesize=20K"].into_iter().filter(|_| dense);
-            let with_size: Vec<&str> = flags.iter().copied().chain(small).collect();
-            let output = run_ripgrep(dir.path(), &with_size, pattern);
-            let (mut scanner, _, splits) = match scanner(&flags, pattern) {
-                Ok(scanner) => scanner,
-                // ripgrep does not look at the pattern then.
-                Err(_) if flags.contains(&"-m0") => continue,
-                Err(refusal) => {
-                    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                    assert_eq!(output.status.code(), Some(2), "{context}: {refusal:?}");
-                    check_refusal(&refusal, &said, &context);
-                    continue;
-                }
-            };
-            let expected = found_by_ripgrep(&output.stdout);
-            assert_ne!(output.status.code(), Some(2), "{context}: {output:?}");
-            let (mut sliced, mut streamed, mut split) = (Vec::new(), Vec::new(), Vec::new());
-            let fits = |bytes: &[u8]| !dense || bytes.len() <= 20 << 10;
-            for (path, bytes) in files.iter().filter(|(_, bytes)| fits(bytes)) {
-                let path = path.to_str().expect("names are ASCII");
-                let mut out = Matches::new();
-                if scanner
-                    .scan_slice(bytes, false, &mut out)
-                    .expect("no limit is met")
-                {
-                    sliced.push(found_here(path, &out));
-                }
-                let slow = std::io::BufReader::with_capacity(1000, &bytes[..]);
-                out.clear();
-                let hit = scanner.scan_reader(slow, false, &mut out);
-                if hit.expect("memory does not fail") {
-                    streamed.push(found_here(path, &out));
-                }
-                let transcodes = needs_transcoding(bytes) && !flags.contains(&"-Enone");
-                if splits && transcodes {
-                    // Such a file is scanned whole.
-                    split.extend(sliced.last().filter(|last| last.path == path).cloned());
-                } else if splits {
-                    let out = scan_in_parts(&mut scanner, bytes, 3000).expect("splittable");
-                    if out.matched_lines > 0 {
-                        split.push(found_here(path, &out));
-                    }
+        let context = format!("rg {flags:?} {pattern:?}");
+        // They match before each byte, which is much JSON for large files.
+        let dense = matches!(pattern, "" | "a*");
+        let small = ["--max-filesize=20K"].into_iter().filter(|_| dense);
+        let with_size: Vec<&str> = flags.iter().copied().chain(small).collect();
+        let output = run_ripgrep(dir.path(), &with_size, pattern);
+        let (mut scanner, _, splits) = match scanner(&flags, pattern) {
+            Ok(scanner) => scanner,
+            // ripgrep does not look at the pattern then.
+            Err(_) if flags.contains(&"-m0") => continue,
+            Err(refusal) => {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert_eq!(output.status.code(), Some(2), "{context}: {refusal:?}");
+                check_refusal(&refusal, &said, &context);
+                continue;
+            }
+        };
+        // A submatch may end behind its record: with -U and -m the last record is cut short. Then
+        // ripgrep panics, and no result is expected of it.
+        if output.status.code() == Some(101) {
+            assert!(flags.contains(&"-U") && flags.contains(&"-m2"), "{context}");
+            continue;
+        }
+        let expected = found_by_ripgrep(&output.stdout);
+        assert_ne!(output.status.code(), Some(2), "{context}: {output:?}");
+        let (mut sliced, mut streamed, mut split) = (Vec::new(), Vec::new(), Vec::new());
+        let fits = |bytes: &[u8]| !dense || bytes.len() <= 20 << 10;
+        for (path, bytes) in files.iter().filter(|(_, bytes)| fits(bytes)) {
+            let path = path.to_str().expect("names are ASCII");
+            let mut out = Matches::new();
+            if scanner
+                .scan_slice(bytes, false, &mut out)
+                .expect("no limit is met")
+            {
+                sliced.push(found_here(path, &out));
+            }
+            let slow = std::io::BufReader::with_capacity(1000, &bytes[..]);
+            out.clear();
+            let hit = scanner.scan_reader(slow, false, &mut out);
+            if hit.expect("memory does not fail") {
+                streamed.push(found_here(path, &out));
+            }
+            let transcodes = needs_transcoding(bytes) && !flags.contains(&"-Enone");
+            if splits && transcodes {
+                // Such a file is scanned whole.
+                split.extend(sliced.last().filter(|last| last.path == path).cloned());
+            } else if splits {
+                let out = scan_in_parts(&mut scanner, bytes, 3000).expect("splittable");
+                if out.matched_lines > 0 {
+                    split.push(found_here(path, &out));
                 }
             }
-            compare(&context, "slice", &sliced, &expected);
-            compare(&context, "stream", &streamed, &expected);
-            if splits {
-                compare(&context, "parts", &split, &expected);
-            }
+        }
+        compare(&context, "slice", &sliced, &expected);
+        compare(&context, "stream", &streamed, &expected);
+        if splits {
+            compare(&context, "parts", &split, &expected);
         }
     }
 }
@@ -424,15 +438,12 @@ fn text_and_summaries_are_those_of_ripgrep() {
         &["--files-without-match"],
     ];
     // Replacements are printed in place, which is the printer's work.
-    let flag_sets = FLAGS
-        .iter()
-        .filter(|set| !set.iter().any(|f| f.starts_with("-r")));
-    for (flags, want) in flag_sets.flat_map(|set| wants.iter().map(move |want| (set, want))) {
+    let cases = cases().filter(|(flags, _)| !flags.iter().any(|f| f.starts_with("-r")));
+    for ((flags, pattern), want) in
+        cases.flat_map(|case| wants.iter().map(move |want| (case, want)))
+    {
         let flags: Vec<&str> = flags.iter().chain(*want).copied().collect();
-        for pattern in PATTERNS {
-            let Ok((mut scanner, spec, _)) = scanner(&flags, pattern) else {
-                continue;
-            };
+        if let Ok((mut scanner, spec, _)) = scanner(&flags, pattern) {
             check_text(dir.path(), &flags, pattern, &mut scanner, &spec, &files);
         }
     }
