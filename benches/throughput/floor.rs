@@ -13,15 +13,16 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io;
 
 /// Bytes of one read; larger files take several.
 const READ_BYTES: usize = 64 << 10;
 
-/// Reads everything below `root` and prints how many files that were.
-pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+/// Reads everything below `root` and prints how many files that were; an error when they are
+/// not `expected`.
+pub(crate) fn run(root: &Path, expected: Option<u64>) -> anyhow::Result<()> {
     let threads = thread::available_parallelism()?.get();
     let root = CString::new(root.as_os_str().as_bytes())?;
     let queue = Queue::new(root);
@@ -35,7 +36,11 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
             .collect::<io::Result<Vec<u64>>>()
     })
     .context("cannot read the tree")?;
-    println!("{}", counts.iter().sum::<u64>());
+    let files = counts.iter().sum::<u64>();
+    println!("{files}");
+    if let Some(expected) = expected.filter(|&expected| expected != files) {
+        bail!("read {files} files, not {expected}");
+    }
     Ok(())
 }
 

@@ -71,6 +71,9 @@ struct Options {
     /// Be the floor on this tree, and nothing else
     #[arg(long, hide = true, value_name = "DIR")]
     floor: Option<PathBuf>,
+    /// How many files the floor must find
+    #[arg(long, hide = true, value_name = "N")]
+    floor_files: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -87,7 +90,7 @@ fn main() -> ExitCode {
 /// Whether every output was right.
 fn run(options: Options) -> anyhow::Result<bool> {
     if let Some(tree) = options.floor {
-        return floor::run(&tree).map(|()| true);
+        return floor::run(&tree, options.floor_files).map(|()| true);
     }
     let binary = Path::new(env!("CARGO_BIN_EXE_regexctl"));
     let target = binary

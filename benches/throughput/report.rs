@@ -212,7 +212,11 @@ fn case_row(case: &CaseReport, row: &Row) -> Vec<String> {
         format!("{:.1}", row.peak_rss() as f64 / 1_048_576.0),
         row.median(|sample| sample.first_output)
             .map_or_else(|| "-".to_owned(), |time| format!("{:.1}", time * 1000.0)),
-        row.output.lines.to_string(),
+        if row.tool.searches() {
+            row.output.lines.to_string()
+        } else {
+            "-".to_owned()
+        },
         ratio(Tool::Rg, |sample| sample.wall),
         ratio(Tool::Rg, |sample| sample.cpu),
         ratio(Tool::Floor, |sample| sample.wall),

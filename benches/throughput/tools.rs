@@ -182,6 +182,9 @@ impl Tools {
             Tool::Floor => {
                 let mut command = Command::new(env::current_exe()?);
                 command.arg("--floor").arg(path);
+                if let Some(contents) = case.corpus.contents {
+                    command.arg(format!("--floor-files={}", contents.files));
+                }
                 command
             }
             Tool::RegexctlVersion => plain(&self.regexctl, &["--version"]),
