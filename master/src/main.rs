@@ -1,4 +1,7 @@
 //! `regex-master`: parses, binds, serves until a signal.
+//!
+//! The allocator is the system's: results are held and freed in large pieces, of which mimalloc kept twice as
+//! much memory (91 MiB against 47 while every line of 110 MB went through it, in the same time).
 
 use std::fs::{self, File, TryLockError};
 use std::io::{IsTerminal as _, Write as _};
@@ -13,10 +16,6 @@ use regexctl_master::service;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-
-/// The results of many files are held and freed all the time; see docs/performance.md.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Could not run.
 const EXIT_ERROR: u8 = 2;

@@ -94,11 +94,7 @@ impl Chunks {
             if file.part.is_some_and(|part| part.start > part.end) {
                 return Err(BadMessage::new("Part.end", "before its start"));
             }
-            files.push(v1::FileMatches {
-                // The master's to set.
-                continues: false,
-                ..file
-            });
+            files.push(tidy(file));
         }
         for error in &batch.errors {
             check_any_path("FileError.path", &error.path)?;
@@ -120,6 +116,22 @@ impl Chunks {
         }
         Ok(())
     }
+}
+
+/// Without what is the master's to set, and without the room that decoding and joining have left: it may wait
+/// for a slow reader.
+fn tidy(mut file: v1::FileMatches) -> v1::FileMatches {
+    file.continues = false;
+    file.line_numbers.shrink_to_fit();
+    file.offsets.shrink_to_fit();
+    file.lengths.shrink_to_fit();
+    file.text.shrink_to_fit();
+    file.submatch_counts.shrink_to_fit();
+    file.submatch_starts.shrink_to_fit();
+    file.submatch_ends.shrink_to_fit();
+    file.replacement_lengths.shrink_to_fit();
+    file.replacement_text.shrink_to_fit();
+    file
 }
 
 fn columns(error: JoinError) -> BadMessage {
