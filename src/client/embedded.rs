@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use regexctl_master::Hub;
@@ -146,15 +146,18 @@ struct Link {
 
 impl Link {
     fn run(mut self, inbox: &mpsc::Receiver<Message>) {
+        let mut due = Instant::now() + TICK;
         loop {
-            let mut next = match inbox.recv_timeout(TICK) {
+            let wait = due.saturating_duration_since(Instant::now());
+            let mut next = match inbox.recv_timeout(wait) {
                 Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.hub.tick();
-                    None
-                }
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if Instant::now() >= due {
+                self.hub.tick();
+                due = Instant::now() + TICK;
+            }
             // In this order no lease is missed: the engine tells of an end before it forgets the shard.
             let running = self.engine.progress();
             let mut committed = HashSet::new();

@@ -125,6 +125,8 @@ pub(super) fn search(args: &RunArgs, print: &PrintConfig) -> v1::SearchSpec {
         v1::BinaryMode::Text
     } else if args.binary.skip {
         v1::BinaryMode::Skip
+    } else if print.mode == Print::Json {
+        v1::BinaryMode::Report
     } else {
         v1::BinaryMode::Search
     };

@@ -116,6 +116,11 @@ impl Plan {
         (self.search.as_ref()).map_or(usize::MAX, |(_, spec)| spec.max_line_bytes)
     }
 
+    /// Whether lines are numbered.
+    pub fn line_numbers(&self) -> bool {
+        (self.search.as_ref()).is_some_and(|(_, spec)| spec.line_numbers)
+    }
+
     /// Whether NUL is a byte like any other.
     pub fn text_mode(&self) -> bool {
         (self.search.as_ref()).is_some_and(|(_, spec)| matches!(spec.binary, Binary::Text))
@@ -173,6 +178,7 @@ fn search_spec(spec: &v1::SearchSpec, want: Want) -> Result<SearchSpec, BadMessa
         Ok(v1::BinaryMode::Search) => Binary::Search,
         Ok(v1::BinaryMode::Skip) => Binary::Skip,
         Ok(v1::BinaryMode::Text) => Binary::Text,
+        Ok(v1::BinaryMode::Report) => Binary::Report,
         Err(_) => {
             return Err(BadMessage::new(
                 "SearchSpec.binary",

@@ -434,3 +434,29 @@ proptest! {
         prop_assert_eq!(outcome.lines(), oracle(dir.path(), "foo"));
     }
 }
+
+#[test]
+fn a_line_that_is_too_long_fails_its_range_and_keeps_the_line_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut text = b"short\n".repeat(100_000);
+    text.extend(std::iter::repeat_n(b'y', 5 << 20));
+    text.push(b'\n');
+    text.extend(b"short\n".repeat(5_500_000));
+    text.extend_from_slice(b"the end\n");
+    fs::write(dir.path().join("large"), &text).unwrap();
+    let mut spec = spec(dir.path(), "the end", v1::Want::Lines);
+    spec.search.as_mut().unwrap().max_line_bytes = 1 << 20;
+    let outcome = Rig::new(2).root(&spec, UNLIMITED);
+    let kinds: Vec<_> = outcome.errors.iter().map(v1::FileError::kind).collect();
+    assert_eq!(kinds, [v1::FileErrorKind::Limit]);
+    let lines: u64 = outcome
+        .files
+        .iter()
+        .filter_map(|f| f.part)
+        .map(|part| part.lines)
+        .sum();
+    assert_eq!(
+        lines, 5_600_002,
+        "the long line and the last one are counted"
+    );
+}

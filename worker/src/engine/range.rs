@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 use regexctl_proto::domain::Weight;
 use regexctl_proto::v1;
 use regexctl_scan::Matches;
@@ -116,6 +116,24 @@ impl Window<'_> {
     }
 }
 
+impl Window<'_> {
+    /// How many lines begin between the window's base, where one does, and `end`, as far as it can be read.
+    fn count_lines(&mut self, end: u64, terminator: u8) -> u64 {
+        self.bytes.clear();
+        self.at_end = false;
+        let mut lines = 0;
+        let mut last = terminator;
+        while self.base < end && !self.at_end && self.fill(PIECE_BYTES).is_ok() {
+            let own = self.bytes.len().min(clamp(end - self.base));
+            lines += memchr_iter(terminator, &self.bytes[..own]).count() as u64;
+            last = self.bytes[..own].last().copied().unwrap_or(last);
+            self.consume(self.bytes.len());
+        }
+        // The last line ends in a later range, where it is not counted.
+        lines + u64::from(last != terminator)
+    }
+}
+
 /// A distance in a file as an index into memory; only compared with lengths of what is in memory.
 fn clamp(distance: u64) -> usize {
     usize::try_from(distance).unwrap_or(usize::MAX)
@@ -145,7 +163,7 @@ impl Thread<'_> {
     pub(super) fn range(&mut self, shard: &Arc<Shard>, mut range: Range) {
         let file = match self.range_file(shard, &mut range) {
             Ok(file) => file,
-            Err(error) => return self.range_failed(shard, range, &Failure::Source(error)),
+            Err(error) => return self.range_failed(shard, range, 0, &Failure::Source(error)),
         };
         let mut bytes = std::mem::take(&mut self.window);
         bytes.clear();
@@ -164,9 +182,14 @@ impl Thread<'_> {
             }
             Err(error) => Err(Failure::Source(error)),
         };
+        // What the next ranges' line numbers need, as far as it can be told.
+        let lines = match &result {
+            Err(_) if shard.plan.line_numbers() => window.count_lines(range.end, terminator),
+            _ => 0,
+        };
         self.window = bytes;
         if let Err(failure) = result {
-            self.range_failed(shard, range, &failure);
+            self.range_failed(shard, range, lines, &failure);
         }
     }
 
@@ -243,9 +266,9 @@ impl Thread<'_> {
         shard.add_results(self.output.file(file));
     }
 
-    /// Tells that the rest of a range could not be searched. The file stays counted as scanned: other ranges
-    /// of it were.
-    fn range_failed(&mut self, shard: &Shard, range: Range, failure: &Failure) {
+    /// Tells that the rest of a range could not be searched, which has `lines` lines. The file stays counted as
+    /// scanned: other ranges of it were.
+    fn range_failed(&mut self, shard: &Shard, range: Range, lines: u64, failure: &Failure) {
         if shard.is_dead() {
             return;
         }
@@ -253,7 +276,7 @@ impl Thread<'_> {
             self.scanners.forget();
         }
         self.matches = Matches::new();
-        self.part(shard, &range, range.end, 0);
+        self.part(shard, &range, range.end, lines);
         let (kind, message) = failure.describe();
         self.error(shard, range.root, range.path, kind, message, false);
     }

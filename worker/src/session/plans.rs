@@ -84,18 +84,28 @@ pub(super) fn refused(grant: &Grant, why: &str) -> Finished {
     let mut errors = Vec::new();
     for task in &grant.tasks {
         let paths = match &task.kind {
-            TaskKind::Tree { path, .. } | TaskKind::Range { path, .. } => vec![path.clone()],
-            TaskKind::Paths { paths } => paths.clone(),
+            // A root may be a file as well as a directory; any other was seen where its parent was listed.
+            TaskKind::Tree { path, slice } => {
+                let first = u64::from(slice.start == 0);
+                tally.dirs_seen += first * u64::from(path.is_empty());
+                tally.dirs_failed += first;
+                vec![path.clone()]
+            }
+            // Counted as scanned where the file was split.
+            TaskKind::Range { path, .. } => vec![path.clone()],
+            TaskKind::Paths { paths } => {
+                tally.seen += paths.len() as u64;
+                tally.failed += paths.len() as u64;
+                paths.clone()
+            }
         };
         for path in paths {
-            tally.seen += 1;
-            tally.failed += 1;
             errors.push(v1::FileError {
                 root: task.root,
                 path,
                 kind: v1::FileErrorKind::Other.into(),
                 message: format!("the worker cannot run this job: {why}"),
-                directory: false,
+                directory: matches!(task.kind, TaskKind::Tree { .. }),
             });
         }
     }
