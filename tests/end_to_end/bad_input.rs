@@ -132,10 +132,9 @@ fn a_path_outside_the_roots_is_named() {
         master,
         ["foo", "inside", "outside"],
     ));
-    told.expect_code(3).expect_error("outside");
+    told.expect_code(3);
     assert_eq!(told.stdout, b"inside/file:foo\n", "{told}");
-    let named = told.stderr.lines().filter(|line| line.contains("root"));
-    assert!(named.count() > 0, "it does not say why: {told}");
+    told.expect_error("outside: not below a directory that may be read");
     for escape in [
         "../outside",
         "escape",
@@ -276,7 +275,7 @@ fn stalling(tree: &Path) {
 
 /// Starts a search, does something while it stands still, and then reads to the end.
 fn disturbed(cwd: &Path, master: Option<&str>, disturb: impl FnOnce()) -> Finished {
-    let mut client = Process::start(search(cwd, master, ["-n", "--stats", "", "."]), None);
+    let mut client = Process::start(search(cwd, master, ["-n", "--stats", "foo", "."]), None);
     let mut stdout = BufReader::new(client.stdout());
     stdout.fill_buf().expect("it can be read");
     disturb();
@@ -306,7 +305,7 @@ fn a_tree_that_vanishes_is_told() {
         let tally = Tally::of_stats(&told).expect_sums();
         assert!(tally.failed + tally.dirs_failed > 0, "{tally:?}\n{told}");
         told.expect_code(3)
-            .expect_error("No such file or directory");
+            .expect_error("no such file or directory");
     }
 }
 

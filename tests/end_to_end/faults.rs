@@ -192,7 +192,9 @@ fn an_interrupted_job_is_cancelled_on_the_cluster() {
     let tree = long_job(&scratch);
     let cluster = Cluster::start(&scratch.path(), 3);
     for signal in [Signal::INT, Signal::TERM] {
-        let (client, stdout) = started(&tree, Some(&cluster.url));
+        let (client, mut stdout) = started(&tree, Some(&cluster.url));
+        // Read on, for without a reader nothing would be scanned.
+        let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         until("workers hold leases", || {
             (cluster.leases() > 0).then_some(())
         });

@@ -52,7 +52,9 @@ fn text(root: &Path) {
         [b"\0foo\n", TEXT.as_bytes()].concat(),
     );
     // The NUL is behind the first buffer of any searcher.
-    let mut late = "no match here at all\n".repeat(20_000).into_bytes();
+    let mut late = "no match here at all, only a NUL far behind, behind all that a buffer holds\n"
+        .repeat(4000)
+        .into_bytes();
     late.extend_from_slice(b"foo before\n\0\nfoo behind\n");
     write(root, "binary-late", &late);
     write(
@@ -69,11 +71,11 @@ fn text(root: &Path) {
     write(root, "src/UPPER.TXT", TEXT);
     let long = format!(
         "{} foo {}\nfoo short\n",
-        "x".repeat(70_000),
-        "y".repeat(300_000)
+        "- ".repeat(35_000),
+        "- ".repeat(100_000)
     );
     write(root, "long-line.txt", long);
-    write(root, "many-in-a-line.txt", "foo ".repeat(3000) + "\n");
+    write(root, "many-in-a-line.txt", "foo ".repeat(600) + "\n");
     let mut deep = root.join("deep");
     for level in 0..60 {
         deep.push(format!("level-{level}"));

@@ -64,7 +64,7 @@ impl Cluster {
                 "--threads",
                 "1",
                 "--log",
-                "info",
+                "warn",
                 "--master",
                 &self.url,
             ])

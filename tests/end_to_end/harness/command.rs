@@ -193,10 +193,11 @@ pub(crate) fn regexctl(cwd: &Path) -> Command {
     clean(programs::regexctl(), cwd)
 }
 
-/// ripgrep, likewise.
+/// ripgrep, likewise. Without memory maps: with one, which it takes for a single named file, it finds a NUL
+/// late in the file only at the end, and prints lines that it does not print otherwise.
 pub(crate) fn rg(cwd: &Path) -> Command {
     let mut command = clean(programs::rg(), cwd);
-    command.arg("--no-config");
+    command.args(["--no-config", "--no-mmap"]);
     command
 }
 

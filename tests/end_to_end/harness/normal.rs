@@ -74,14 +74,20 @@ impl Paths {
         Self { paths }
     }
 
-    /// The path that a line begins with, when one does.
-    fn of<'a>(&'a self, line: &[u8]) -> Option<&'a [u8]> {
-        let fits = |path: &&Vec<u8>| {
-            line.strip_prefix(path.as_slice())
-                .is_some_and(|rest| matches!(rest.first(), Some(b':' | b'-' | b'\n' | 0) | None))
-        };
-        self.paths.iter().find(fits).map(Vec::as_slice)
+    /// The path that a line begins with, when one does, and what of the line is behind it. With colours,
+    /// the path is inside of escapes.
+    fn of<'a, 'b>(&'a self, line: &'b [u8]) -> Option<(&'a [u8], &'b [u8])> {
+        let line = line.strip_prefix(b"\x1b[0m\x1b[35m").unwrap_or(line);
+        self.paths.iter().find_map(|path| {
+            let rest = line.strip_prefix(path.as_slice())?;
+            let ends = matches!(rest.first(), Some(b':' | b'-' | b'\n' | b'\x1b' | 0) | None);
+            ends.then_some((path.as_slice(), rest))
+        })
     }
+}
+
+fn newline(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|&b| b == b'\n')
 }
 
 fn lines(output: &[u8]) -> Vec<u8> {
@@ -96,11 +102,11 @@ fn blocks(output: &[u8], paths: &Paths) -> Result<Vec<u8>, String> {
     let mut current: &[u8] = b"";
     let mut rest = output;
     while !rest.is_empty() {
-        let path = paths.of(rest);
+        let (path, behind) = paths
+            .of(rest)
+            .map_or((None, rest), |(path, rest)| (Some(path), rest));
         // A path may hold line terminators.
-        let skip = path.map_or(0, <[u8]>::len);
-        let end = rest[skip..].iter().position(|&b| b == b'\n');
-        let end = end.map_or(rest.len(), |end| skip + end + 1);
+        let end = newline(behind).map_or(rest.len(), |end| rest.len() - behind.len() + end + 1);
         let (line, tail) = rest.split_at(end);
         if let Some(path) = path
             && path != current
