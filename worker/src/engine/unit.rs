@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use regexctl_proto::domain::{Slice, Task, TaskKind, Weight};
 use regexctl_source::{Dir, File, Listing, NameSlice, Scope, name_hash};
@@ -47,6 +48,9 @@ pub(super) struct Run {
     /// The listing is sorted by hash, so that the run can be cut into slices. Its directories are met
     /// as it goes; those of an unsorted run have already been taken.
     pub(super) sorted: bool,
+    /// Not given back before: whoever takes the slice has to list the directory again, so this thread
+    /// first makes good use of its own listing.
+    pub(super) keep_until: Instant,
 }
 
 /// Files named one by one.
@@ -106,10 +110,10 @@ impl From<Task> for Unit {
 }
 
 impl Unit {
-    /// What the unit costs as a task ([`Task::cost`]); `None` when it has no such form.
+    /// What the unit costs as a task ([`Task::cost`]); `None` when it has no such form, or not yet.
     pub(super) fn task_cost(&self) -> Option<u64> {
         let variable = match self {
-            Self::Run(run) if !run.sorted => return None,
+            Self::Run(run) if !run.may_be_given_back() => return None,
             Self::Run(run) => run.dir.path.len(),
             Self::Tree(tree) => tree.path.len(),
             Self::Range(range) => range.path.len(),
@@ -166,6 +170,11 @@ fn wire_slice(slice: NameSlice) -> Slice {
 }
 
 impl Run {
+    /// Whether what is left of it can, and may, be another worker's.
+    fn may_be_given_back(&self) -> bool {
+        self.sorted && Instant::now() >= self.keep_until
+    }
+
     /// How many entries are left.
     pub(super) fn len(&self) -> usize {
         self.to - self.from
@@ -204,6 +213,7 @@ impl Run {
             slice,
             weight: Weight(share),
             sorted: self.sorted,
+            keep_until: self.keep_until,
         };
         self.to = at;
         Some(other)

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use regexctl_proto::domain::Weight;
 use regexctl_proto::v1;
@@ -19,6 +20,10 @@ const LISTING_BYTES: usize = 8 << 20;
 
 /// A directory with more entries is sorted by name hash, so that it can be cut into slices.
 const SLICEABLE_ENTRIES: usize = 4096;
+
+/// How many times as long as its listing took a slice is scanned before the rest is given back. Without it a budget that
+/// is shorter than the listing would have the directory listed anew for every few files.
+const LISTINGS_WORTH: u32 = 2;
 
 /// How many entries are done between two looks at the clock and at the other threads.
 const CHECK_ENTRIES: usize = 32;
@@ -99,6 +104,7 @@ impl Thread<'_> {
     fn list(&mut self, shard: &Arc<Shard>, handle: Box<dyn Dir>, absolute: Vec<u8>, tree: Tree) {
         let (filter, slice) = (&shard.plan.filter, tree.slice);
         let mut listing = self.listing();
+        let began = Instant::now();
         let covered = match handle.list(slice, LISTING_BYTES, &mut listing) {
             Ok(covered) => covered,
             Err(error) => {
@@ -155,6 +161,7 @@ impl Thread<'_> {
             slice: covered,
             weight,
             sorted,
+            keep_until: Instant::now() + began.elapsed() * LISTINGS_WORTH,
         };
         self.entries(shard, run);
     }
