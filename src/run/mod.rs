@@ -83,6 +83,8 @@ fn work(args: RunArgs, config: &Config, master: bool) -> anyhow::Result<Work> {
 fn search(mut request: Request, master: Option<&str>, started: Instant) -> anyhow::Result<Exit> {
     // Whatever cannot run is found here, before anything is submitted.
     let plan = Arc::new(Plan::compile(&request.spec)?);
+    // In spite of -U, where the pattern cannot match a line terminator, lines are lines.
+    request.print.multi_line = plan.spans_lines();
     let pipes = match master {
         None => named_pipes(&mut request),
         Some(_) => Vec::new(),

@@ -195,11 +195,26 @@ fn special_files_are_skipped_and_counted() {
             (1, 3, 0),
             "{tally:?}"
         );
-        // Named by the user it is an error, and nobody waits for a writer.
-        let told = run(search(&tree, master, ["foo", "fifo", "file"]));
-        told.expect_code(3).expect_error("fifo");
-        assert_eq!(told.stdout, b"file:foo\n", "{told}");
     }
+    // Named by the user, a pipe is a stream of this machine, as for `<(command)`; no node waits for a writer.
+    let writer = {
+        let fifo = tree.join("fifo");
+        std::thread::spawn(move || fs::write(fifo, "foo in a pipe\n"))
+    };
+    let told = run(search(&tree, None, ["foo", "fifo", "file"]));
+    told.expect_code(0);
+    assert_eq!(
+        lines(&told),
+        [&b"fifo:foo in a pipe\n"[..], b"file:foo\n"],
+        "{told}"
+    );
+    writer
+        .join()
+        .expect("it does not panic")
+        .expect("somebody reads");
+    let told = run(search(&tree, Some(&cluster.url), ["foo", "fifo", "file"]));
+    told.expect_code(3).expect_error("fifo");
+    assert_eq!(told.stdout, b"file:foo\n", "{told}");
     let told = run(search(&tree, None, ["foo", "/dev/zero", "file"]));
     told.expect_code(3).expect_error("/dev/zero");
     let told = run(search(&tree, None, ["-L", "-l", "foo", "."]));

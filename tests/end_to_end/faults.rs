@@ -204,8 +204,9 @@ fn an_interrupted_job_is_cancelled_on_the_cluster() {
             (cluster.leases() == 0).then_some(())
         });
         let took = signalled.elapsed();
-        drop(stdout);
         client.finish().expect_code(130);
+        let read = reader.join().expect("it does not panic");
+        read.expect("it can be read");
         assert!(
             took < Duration::from_secs(1),
             "leases were held for {took:?}"

@@ -121,6 +121,11 @@ impl Plan {
         (self.search.as_ref()).is_some_and(|(_, spec)| spec.line_numbers)
     }
 
+    /// Whether a match, and with it a record, may hold several lines.
+    pub fn spans_lines(&self) -> bool {
+        (self.search.as_ref()).is_some_and(|(pattern, _)| pattern.spans_lines())
+    }
+
     /// Whether NUL is a byte like any other.
     pub fn text_mode(&self) -> bool {
         (self.search.as_ref()).is_some_and(|(_, spec)| matches!(spec.binary, Binary::Text))
