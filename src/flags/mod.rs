@@ -1,6 +1,6 @@
 //! The command line: its one definition and its parser.
 //!
-//! [`table`] declares every flag of `regexctl run` once, as a [`Flag`]: its names, the
+//! `table` declares every flag of `regexctl run` once, as a [`Flag`]: its names, the
 //! name that undoes it, its value, its help, and the function that applies it to
 //! [`RunArgs`]. The parser, `--help`, the completions and the manual page are all made
 //! from that table; nothing about a flag is said in a second place.

@@ -126,13 +126,16 @@ fn added(mut end: v1::JobEnd, tally: &v1::Tally) -> v1::JobEnd {
 }
 
 /// Takes the PATHs that are pipes, such as those of `<(command)`, out of the job: they are streams of this process.
-fn named_pipes(request: &mut Request) -> Vec<PathBuf> {
+fn named_pipes(request: &mut Request) -> Vec<(Vec<u8>, PathBuf)> {
     let mut pipes = Vec::new();
-    for (root, walk) in request.spec.roots.iter().zip(&mut request.walk) {
+    let roots = request.spec.roots.iter().zip(&request.roots);
+    for ((root, display), walk) in roots.zip(&mut request.walk) {
         let path = Path::new(OsStr::from_bytes(&root.path));
         if *walk && std::fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo()) {
             *walk = false;
-            pipes.push(path.to_owned());
+            let mut name = Vec::new();
+            display.path(b"", &mut name);
+            pipes.push((name, path.to_owned()));
         }
     }
     pipes
@@ -142,7 +145,7 @@ fn named_pipes(request: &mut Request) -> Vec<PathBuf> {
 fn streams(
     request: &Request,
     plan: &Arc<Plan>,
-    pipes: &[PathBuf],
+    pipes: &[(Vec<u8>, PathBuf)],
     delivery: &mut Delivery<'_>,
     tally: &mut v1::Tally,
 ) -> Result<(), Stop> {
@@ -152,8 +155,7 @@ fn streams(
     if request.stdin {
         stream(STDIN_NAME, &mut io::stdin().lock(), plan, delivery, tally)?;
     }
-    for path in pipes {
-        let name = path.as_os_str().as_bytes();
+    for (name, path) in pipes {
         match File::open(path) {
             Ok(mut file) => stream(name, &mut file, plan, delivery, tally)?,
             Err(error) => delivery.failed(name, &error.to_string()),

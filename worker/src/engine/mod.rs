@@ -1,6 +1,6 @@
 //! Runs shards on all cores.
 //!
-//! A **shard** is a stack of [`unit::Unit`]s and a budget. Threads of a rayon pool take a unit, work depth first on
+//! A **shard** is a stack of units and a budget. Threads of a rayon pool take a unit, work depth first on
 //! a stack of their own, and touch the shard's shared stack only when another thread is hungry: on the way of a
 //! file without a match there is no lock, and no allocation. When the budget ends, units not begun become the
 //! **remainder**; a directory or a file that was begun is finished, but for an oversized
