@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use regexctl::flags::{self, Action};
 use regexctl::{commands, run};
 
-// Chosen by measurement: see docs/performance.md.
+// For the results of many files, held and freed on many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

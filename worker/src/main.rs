@@ -13,7 +13,7 @@ use regexctl_worker::engine::EngineConfig;
 use regexctl_worker::session::{self, SessionConfig};
 use tracing_subscriber::EnvFilter;
 
-// Chosen by measurement: see docs/performance.md.
+// For the results of many files, held and freed on many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -22,6 +22,8 @@ struct Outcome {
     errors: Vec<v1::FileError>,
     tally: v1::Tally,
     shards: u64,
+    /// The most text of lines in one shard, in bytes.
+    largest: usize,
     /// Weight of the remainders against the shards'.
     done: u64,
 }
@@ -120,6 +122,9 @@ impl Rig {
                 frontier.push_front(task);
             }
             outcome.tally.absorb(&done.tally);
+            let files = done.results.iter().flat_map(|batch| &batch.files);
+            let text = files.map(|file| file.text.len()).sum();
+            outcome.largest = outcome.largest.max(text);
             for batch in done.results {
                 outcome.files.extend(batch.files);
                 outcome.errors.extend(batch.errors);
@@ -236,6 +241,31 @@ fn an_oversized_directory_is_given_back_in_slices() {
     // In more than one piece, and not a listing for every few files.
     let pieces = outcome.shards.saturating_sub(91);
     assert!((1..150).contains(&pieces), "{pieces} pieces");
+}
+
+#[test]
+fn large_results_end_a_shard_in_the_middle_of_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "foo and more\n".repeat(1000);
+    for i in 0..1000 {
+        if i % 100 == 0 {
+            fs::create_dir(dir.path().join(format!("sub{i}"))).unwrap();
+        }
+        fs::write(dir.path().join(format!("n{i}")), &text).unwrap();
+    }
+    let budget = Budget {
+        time: Duration::from_secs(60),
+        result_bytes: 100_000,
+        remainder_bytes: 1 << 20,
+    };
+    for threads in [1, 4] {
+        let outcome = Rig::new(threads).root(&spec(dir.path(), "foo", v1::Want::Lines), budget);
+        assert_eq!((outcome.paths().len(), outcome.tally.scanned), (1000, 1000));
+        assert_eq!(outcome.tally.dirs_listed, 11);
+        // The budget, and a file of each thread that was begun before it ended.
+        let most = 100_000 + (threads + 1) * text.len();
+        assert!(outcome.largest <= most, "{} > {most}", outcome.largest);
+    }
 }
 
 #[test]

@@ -97,7 +97,7 @@ impl Shard {
     /// Puts a unit into the remainder, or returns it: it has no form on the wire, or the remainder is full.
     pub(super) fn give_back(&self, unit: Unit) -> Option<Unit> {
         let mut inner = self.lock();
-        let cost = unit.task_cost();
+        let cost = unit.task_cost(self.fill());
         let Some(cost) = cost.filter(|c| inner.remainder_cost + c <= self.budget.remainder_bytes)
         else {
             return Some(unit);
@@ -118,6 +118,12 @@ impl Shard {
         if before + cost >= self.budget.result_bytes {
             self.expired.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// How often the results are as large as the budget.
+    fn fill(&self) -> u64 {
+        let used = self.result_bytes.load(Ordering::Relaxed);
+        used / self.budget.result_bytes.max(1)
     }
 
     /// Result bytes left in the budget.

@@ -49,8 +49,8 @@ pub(super) struct Run {
     /// as it goes; those of an unsorted run have already been taken.
     pub(super) sorted: bool,
     /// Not given back before: whoever takes the slice has to list the directory again, so this thread
-    /// first makes good use of its own listing.
-    pub(super) keep_until: Instant,
+    /// first makes good use of its own listing. `None` for a directory of few entries, which is finished.
+    pub(super) keep_until: Option<Instant>,
 }
 
 /// Files named one by one.
@@ -110,10 +110,11 @@ impl From<Task> for Unit {
 }
 
 impl Unit {
-    /// What the unit costs as a task ([`Task::cost`]); `None` when it has no such form, or not yet.
-    pub(super) fn task_cost(&self) -> Option<u64> {
+    /// What the unit costs as a task ([`Task::cost`]); `None` when it has no such form, or not yet. `fill`: how often the
+    /// results of the shard are as large as its budget.
+    pub(super) fn task_cost(&self, fill: u64) -> Option<u64> {
         let variable = match self {
-            Self::Run(run) if !run.may_be_given_back() => return None,
+            Self::Run(run) if !run.may_be_given_back(fill) => return None,
             Self::Run(run) => run.dir.path.len(),
             Self::Tree(tree) => tree.path.len(),
             Self::Range(range) => range.path.len(),
@@ -169,10 +170,18 @@ fn wire_slice(slice: NameSlice) -> Slice {
     }
 }
 
+/// So often the budget of results ends a large directory although its listing is not yet worth it.
+const LARGE_FILL: u64 = 4;
+
 impl Run {
-    /// Whether what is left of it can, and may, be another worker's.
-    fn may_be_given_back(&self) -> bool {
-        self.sorted && Instant::now() >= self.keep_until
+    /// Whether what is left of it can, and may, be another worker's. Results end a directory of few entries, too, or
+    /// a shard would hold those of all its files.
+    fn may_be_given_back(&self, fill: u64) -> bool {
+        self.sorted
+            && match self.keep_until {
+                None => fill >= 1,
+                Some(time) => fill >= LARGE_FILL || Instant::now() >= time,
+            }
     }
 
     /// How many entries are left.

@@ -21,11 +21,15 @@ const LISTING_BYTES: usize = 8 << 20;
 /// A directory with more entries is sorted by name hash, so that it can be cut into slices.
 const SLICEABLE_ENTRIES: usize = 4096;
 
+/// The same where lines are told: their files may have results of any size, and only between the entries of a
+/// sorted directory can a shard end. Fewer are read in the directory's own order, and finished.
+const SLICEABLE_ENTRIES_OF_LINES: usize = 64;
+
 /// How many times as long as its listing took a slice is scanned before the rest is given back. Without it a budget that
 /// is shorter than the listing would have the directory listed anew for every few files.
 const LISTINGS_WORTH: u32 = 2;
 
-/// How many entries are done between two looks at the clock and at the other threads.
+/// How many entries are done between two looks at the clock and at the other threads; fewer where results are large.
 const CHECK_ENTRIES: usize = 32;
 
 /// Fewer entries than this are not worth another thread.
@@ -147,7 +151,10 @@ impl Thread<'_> {
                 scope: Some(parent),
             }));
         }
-        let sorted = listing.len() > SLICEABLE_ENTRIES;
+        let large = listing.len() > SLICEABLE_ENTRIES;
+        let many_lines =
+            shard.plan.want == v1::Want::Lines && listing.len() > SLICEABLE_ENTRIES_OF_LINES;
+        let sorted = large || many_lines;
         if sorted {
             listing.sort_by_hash();
         } else {
@@ -161,7 +168,7 @@ impl Thread<'_> {
             slice: covered,
             weight,
             sorted,
-            keep_until: Instant::now() + began.elapsed() * LISTINGS_WORTH,
+            keep_until: large.then(|| Instant::now() + began.elapsed() * LISTINGS_WORTH),
         };
         self.entries(shard, run);
     }
@@ -169,13 +176,22 @@ impl Thread<'_> {
     /// Works through a run, and gives parts of it away where another thread or the budget wants it.
     pub(super) fn entries(&mut self, shard: &Arc<Shard>, mut run: Run) {
         let listing = Arc::clone(&run.listing);
+        // Grows as long as results are small, so that not many files go over the budget at once.
+        let mut step = if run.sorted { 1 } else { CHECK_ENTRIES };
         loop {
-            let rest = run.split_off(run.from + CHECK_ENTRIES);
+            let rest = run.split_off(run.from + step);
+            let room = shard.result_room();
             self.chunk(shard, &run);
             let Some(next) = rest else { break };
             run = next;
             if shard.is_dead() {
                 return;
+            }
+            if run.sorted {
+                // What this step took, twice, must still fit.
+                let took = room - shard.result_room();
+                let fits = took * 2 < shard.result_room();
+                step = if fits { CHECK_ENTRIES.min(step * 2) } else { 1 };
             }
             if run.sorted && shard.is_expired() {
                 match shard.give_back(Unit::Run(run)) {
