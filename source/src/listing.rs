@@ -110,7 +110,8 @@ impl Listing {
         self.fill_hashes();
         let names = &self.names;
         self.records.sort_unstable_by(|a, b| {
-            (a.hash, name_at(names, a.start)).cmp(&(b.hash, name_at(names, b.start)))
+            let by_name = || name_at(names, a.start).cmp(name_at(names, b.start));
+            a.hash.cmp(&b.hash).then_with(by_name)
         });
     }
 

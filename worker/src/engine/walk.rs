@@ -152,8 +152,8 @@ impl Thread<'_> {
             }));
         }
         let large = listing.len() > SLICEABLE_ENTRIES;
-        let many_lines =
-            shard.plan.want == v1::Want::Lines && listing.len() > SLICEABLE_ENTRIES_OF_LINES;
+        let few = listing.len() <= SLICEABLE_ENTRIES_OF_LINES && slice == NameSlice::WHOLE;
+        let many_lines = shard.plan.want == v1::Want::Lines && !few;
         let sorted = large || many_lines;
         if sorted {
             listing.sort_by_hash();
