@@ -193,11 +193,15 @@ pub(crate) fn regexctl(cwd: &Path) -> Command {
     clean(programs::regexctl(), cwd)
 }
 
-/// ripgrep, likewise. Without memory maps: with one, which it takes for a single named file, it finds a NUL
-/// late in the file only at the end, and prints lines that it does not print otherwise.
+/// ripgrep, likewise, so that what it prints of a file depends on that file alone.
+///
+/// Without memory maps: with one, which it takes for a single named file, it finds a NUL late in the file only at the
+/// end, and prints lines that it does not print otherwise. And with one thread, in the order of paths: a line longer than a
+/// thread's buffer makes that larger for good, so that the thread finds a late NUL sooner in each file it takes later, and
+/// prints fewer lines before it.
 pub(crate) fn rg(cwd: &Path) -> Command {
     let mut command = clean(programs::rg(), cwd);
-    command.args(["--no-config", "--no-mmap"]);
+    command.args(["--no-config", "--no-mmap", "--sort", "path"]);
     command
 }
 
