@@ -14,4 +14,5 @@ mod harness;
 mod property;
 mod slow_reader;
 mod table;
+mod terminal;
 mod trees;
