@@ -11,6 +11,7 @@
 mod bad_input;
 mod faults;
 mod harness;
+mod peers;
 mod property;
 mod slow_reader;
 mod table;
