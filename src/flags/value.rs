@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use regexctl_proto::limits::MAX_THREADS;
 use regexctl_proto::peer;
 
 /// `FROM=TO` of `--map`: paths below FROM here are below TO on the nodes.
@@ -124,6 +125,14 @@ pub(crate) fn master_url(value: &OsStr) -> Result<String, String> {
     peer::master_url(text(value)?).map_err(|error| error.to_string())
 }
 
+/// A number of threads; 0 stands for one for each core.
+pub(super) fn threads(value: &OsStr) -> Result<usize, String> {
+    match number(value)? {
+        threads if threads <= usize::from(MAX_THREADS) => Ok(threads),
+        _ => Err(format!("the limit is {MAX_THREADS}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +171,15 @@ mod tests {
         for wrong in ["a=/b", "/a=b", "=/b", "/a=", "/a/../b=/c", "/a=/.."] {
             assert!(mapping(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn threads_have_a_limit() {
+        let threads = |text: &str| threads(OsStr::new(text));
+        assert_eq!(threads("0"), Ok(0));
+        assert_eq!(threads("1024"), Ok(1024));
+        assert_eq!(threads("1025"), Err("the limit is 1024".to_owned()));
+        assert!(threads("-1").is_err());
     }
 
     #[test]

@@ -77,6 +77,7 @@ fn bad_flags_are_named() {
         (&["-f", "no-such-file"], "no-such-file"),
         (&["--files-from", "no-such-list", "foo"], "no-such-list"),
         (&["--regex-size-limit", "10", r"\w{100}"], "10"),
+        (&["-j", "1025", "foo"], "1024"),
         (&[], "pattern"),
     ];
     for (args, named) in cases {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use regexctl_proto::limits::MAX_SLOTS;
+use regexctl_proto::limits::{MAX_SLOTS, MAX_THREADS};
 use regexctl_proto::peer::master_url;
 use regexctl_source::{LocalSource, Roots};
 use regexctl_worker::engine::EngineConfig;
@@ -50,7 +50,7 @@ struct Serve {
     roots: Vec<PathBuf>,
 
     /// Threads that scan [default: the number of cores].
-    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_THREADS)))]
     threads: Option<u16>,
 
     /// The name that `regexctl nodes` and results show [default: the host's name].
