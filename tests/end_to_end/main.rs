@@ -13,6 +13,7 @@ mod faults;
 mod harness;
 mod peers;
 mod property;
+mod settings;
 mod slow_reader;
 mod table;
 mod terminal;
