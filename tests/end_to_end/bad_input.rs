@@ -8,6 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use crate::harness::cluster::Cluster;
 use crate::harness::command::{self, Finished, Process, run, search};
@@ -76,8 +77,8 @@ fn bad_flags_are_named() {
         (&["--no-such-flag", "foo"], "--no-such-flag"),
         (&["-f", "no-such-file"], "no-such-file"),
         (&["--files-from", "no-such-list", "foo"], "no-such-list"),
-        (&["--regex-size-limit", "10", r"\w{100}"], "10"),
         (&["-j", "1025", "foo"], "1024"),
+        (&["--regex-size-limit", "10", r"\w{100}"], "10"),
         (&[], "pattern"),
     ];
     for (args, named) in cases {
@@ -150,12 +151,28 @@ fn a_path_outside_the_roots_is_named() {
     assert_eq!(followed.stdout, b"./file:foo\n", "{followed}");
 }
 
+/// Runs `test` on a thread whose programs are not root's any more, if this one is: permissions are those of the owner for them.
+/// What a thread gives up is gone for its children, and only for them.
+fn without_rights_of_root(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(move || {
+        if rustix::process::geteuid().is_root() {
+            for capability in [CapabilitySet::DAC_OVERRIDE, CapabilitySet::DAC_READ_SEARCH] {
+                remove_capability_from_bounding_set(capability).expect("root may give it up");
+            }
+        }
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_named_and_counted() {
-    if rustix::process::geteuid().is_root() {
-        // Nothing is unreadable for root; the tests of what vanishes stand for this one.
-        return;
-    }
+    without_rights_of_root(unreadable);
+}
+
+fn unreadable() {
     let scratch = Scratch::new();
     let tree = scratch.dir("tree");
     small_files(&tree, 50, 2, 1);
@@ -220,6 +237,57 @@ fn special_files_are_skipped_and_counted() {
     let told = run(search(&tree, None, ["-L", "-l", "foo", "."]));
     assert_eq!(told.stdout, b"./file\n", "{told}");
     drop(socket);
+}
+
+/// Files of devices, which only root can make, are where they always are.
+#[test]
+fn devices_are_skipped_and_counted() {
+    let cluster = Cluster::start(Path::new("/dev"), 1);
+    for master in ways(&cluster) {
+        let told = run(search(
+            Path::new("/dev"),
+            master,
+            ["--json", "-d", "1", "foo", "."],
+        ));
+        let tally = Tally::of_json(&told).expect_sums();
+        // At least null, zero, full, random, urandom, tty.
+        assert!(tally.skipped >= 6, "{tally:?}");
+        assert_eq!((tally.scanned, tally.failed), (0, 0), "{tally:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let scratch = Scratch::new();
+    write(&scratch.path(), "file", "foo\n");
+    let cluster = Cluster::start(&scratch.path(), 1);
+    let cases: &[&[&str]] = &[
+        &["--help"],
+        &["--version"],
+        &["run", "-h"],
+        &["run", "foo", "."],
+        &["run", "-c", "--sort", "path", "foo", "."],
+        &["run", "--json", "foo", "."],
+        &["run", "--stats", "nothing", "."],
+        &["run", "--files", "."],
+        &["run", "--type-list"],
+        &["run", "--master", &cluster.url, "foo", "."],
+        &["nodes", "--master", &cluster.url],
+        &["completions", "bash"],
+        &["man"],
+    ];
+    for case in cases {
+        let full = fs::File::options().write(true).open("/dev/full");
+        let mut command = command::regexctl(&scratch.path());
+        command.args(*case).stdout(full.expect("it is there"));
+        let output = command.output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{case:?}: {said}");
+        assert!(
+            said.contains("cannot write to standard output: No space left"),
+            "{case:?}: {said}"
+        );
+    }
 }
 
 #[test]
@@ -396,12 +464,16 @@ fn a_line_of_100_megabytes_is_a_line() {
                 told.stderr
             );
         }
+        let tally = accounted(&tree, master, &[]);
+        assert_eq!((tally.seen, tally.scanned), (1, 1), "{tally:?}");
         let told = run(search(
             &tree,
             master,
-            ["--max-line-size", "1M", "-l", "needle", "."],
+            ["--max-line-size", "1M", "--stats", "-l", "needle", "."],
         ));
         told.expect_code(3).expect_error("./long");
+        let tally = Tally::of_stats(&told).expect_sums();
+        assert_eq!(tally.seen, 1, "{tally:?}");
     }
 }
 
