@@ -15,6 +15,7 @@ mod peers;
 mod property;
 mod settings;
 mod slow_reader;
+mod startup;
 mod table;
 mod terminal;
 mod trees;
