@@ -1,13 +1,19 @@
-//! What a task that was given up is to a job's tally.
+//! What a task that was given up, or a range that failed, is to a job's tally.
 
 use regexctl_proto::domain::{Slice, Task, TaskKind};
 use regexctl_proto::v1::{self, FileErrorKind, Tally};
+
+/// Accounts for the first range of a split file that failed: who split the file counted it as scanned.
+pub(crate) fn fail_split(tally: &mut Tally) {
+    tally.scanned = tally.scanned.saturating_sub(1);
+    tally.failed += 1;
+}
 
 /// Accounts for a task that was given up, and says what to tell of it.
 ///
 /// A directory was counted as seen where its parent was listed, but for a root; it is counted as listed with its
 /// first slice. A split file was counted as scanned by who found it; `first_of_file` says that
-/// no other range of it was given up.
+/// no other range of it has failed.
 pub(crate) fn abandon(
     tally: &mut Tally,
     task: &Task,
@@ -20,6 +26,7 @@ pub(crate) fn abandon(
         kind: FileErrorKind::Abandoned.into(),
         message: format!("given up after {attempts} attempts, the last worker died or stood still"),
         directory,
+        of_part: false,
     };
     match &task.kind {
         TaskKind::Tree { path, slice } => {
@@ -35,8 +42,7 @@ pub(crate) fn abandon(
             paths.iter().map(|path| error(path, false)).collect()
         }
         TaskKind::Range { path, .. } if first_of_file => {
-            tally.scanned = tally.scanned.saturating_sub(1);
-            tally.failed += 1;
+            fail_split(tally);
             vec![error(path, false)]
         }
         TaskKind::Range { .. } => Vec::new(),

@@ -457,6 +457,7 @@ impl Thread<'_> {
             kind: kind.into(),
             message,
             directory,
+            of_part: false,
         }));
     }
 }

@@ -106,6 +106,7 @@ pub(super) fn refused(grant: &Grant, why: &str) -> Finished {
                 kind: v1::FileErrorKind::Other.into(),
                 message: format!("the worker cannot run this job: {why}"),
                 directory: matches!(task.kind, TaskKind::Tree { .. }),
+                of_part: matches!(task.kind, TaskKind::Range { .. }),
             });
         }
     }
