@@ -1,4 +1,4 @@
-//! Files that are made shorter while they are searched.
+//! Files that are made shorter, and directories that vanish, while they are searched.
 
 use std::ffi::CStr;
 use std::fs;
@@ -251,5 +251,45 @@ fn a_file_that_grows_is_no_error() {
         assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
         let counted: u64 = outcome.files.iter().map(|file| file.matched_lines).sum();
         assert_eq!(counted, size as u64);
+    }
+}
+
+#[test]
+fn a_directory_that_vanishes_between_two_slices_is_told() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for path in ["sub", ""] {
+        let sub = dir.path().join("root").join(path);
+        fs::create_dir_all(&sub).expect("it can be made");
+        for number in 0..2000 {
+            fs::write(sub.join(number.to_string()), "foo\n").expect("it can be written");
+        }
+        let mut seen = 0;
+        let outcome = Rig::new(1).run_disturbed(
+            &spec(&dir.path().join("root"), "foo", v1::Want::Lines),
+            vec![Task::root(0, Weight::WHOLE)],
+            TINY,
+            1,
+            |shards| {
+                seen = shards;
+                // The first lists the root, and the second the directory in it.
+                if shards == 2 {
+                    fs::remove_dir_all(&sub).expect("it is the test's");
+                }
+            },
+        );
+        assert!(seen > 2, "the directory was done in two shards");
+        assert!(!outcome.errors.is_empty());
+        for error in &outcome.errors {
+            assert_eq!(error.path, path.as_bytes());
+            assert_eq!(error.kind(), v1::FileErrorKind::NotFound);
+            assert!(error.directory && error.of_part, "{error:?}");
+        }
+        // Here it counts as listed; the hub counts it as failed.
+        assert_eq!(outcome.tally.dirs_failed, 0);
+        assert_eq!(
+            (outcome.tally.failed, outcome.tally.scanned),
+            (0, outcome.tally.seen)
+        );
+        fs::remove_dir_all(dir.path().join("root")).ok();
     }
 }
