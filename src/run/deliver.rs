@@ -133,7 +133,10 @@ impl<'a> Delivery<'a> {
         for error in &batch.errors {
             path.clear();
             self.display(error.root, &error.path, &mut path);
-            let missing = error.kind() == v1::FileErrorKind::NotFound && error.path.is_empty();
+            // Of a part: it was there when the search began.
+            let missing = error.kind() == v1::FileErrorKind::NotFound
+                && error.path.is_empty()
+                && !error.of_part;
             self.roots_missing += usize::from(missing);
             self.failed(&path, &error.message);
         }
