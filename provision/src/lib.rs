@@ -14,3 +14,4 @@
 pub mod dhcp;
 pub mod hosts;
 pub mod model;
+pub mod nodeset;

@@ -20,24 +20,34 @@ pub mod node;
 pub mod services;
 
 mod address;
+mod check;
+mod decode;
 mod hostname;
+mod load;
 mod mac;
 mod name;
+mod problem;
+mod raw;
+mod schema;
 mod subnet;
 mod value;
 
 use std::fmt;
 
 pub use address::{NodeIp, NodeIpError};
+pub use check::{Checked, MAX_FILE_BYTES, check};
 pub use cluster::{Cluster, Dhcp, Network};
 pub use hostname::{Hostname, HostnameError, MAX_HOSTNAME_BYTES, MAX_LABEL_BYTES};
 pub use image::{Image, ImageSource};
+pub use load::{LoadError, load, parse, read};
 pub use mac::{MacAddr, MacAddrError};
 pub use name::{
     ClusterName, ExportName, ImageName, InterfaceName, Locale, MAX_NAME_BYTES, ModuleName,
     NameError, PackageName, ProfileName, Suite, Tag, TimeZone, UnitName, UserName,
 };
 pub use node::{Bmc, BmcKind, Credentials, Loader, Node, RootMode, Settings, UsrMode, Worker};
+pub use problem::{MAX_PROBLEMS, Problem, Problems, Severity};
+pub use schema::schema;
 pub use services::{
     Export, ExportServer, HostKeys, Log, LogProtocol, NfsVersion, Power, Serve, Squash, Ssh, Time,
     Unknown,

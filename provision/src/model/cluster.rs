@@ -95,6 +95,21 @@ pub enum Dhcp {
     External,
 }
 
+/// What a cluster is made of.
+pub(super) struct Parts {
+    pub(super) name: ClusterName,
+    pub(super) network: Network,
+    pub(super) dhcp: Dhcp,
+    pub(super) images: BTreeMap<ImageName, Image>,
+    pub(super) exports: BTreeMap<ExportName, Export>,
+    pub(super) time: Time,
+    pub(super) log: Log,
+    pub(super) ssh: Ssh,
+    pub(super) serve: Serve,
+    pub(super) power: Power,
+    pub(super) nodes: Vec<Node>,
+}
+
 /// Where a node stands in `nodes`, by what is known of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Index {
@@ -104,6 +119,43 @@ struct Index {
 }
 
 impl Cluster {
+    /// From parts that are checked.
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            name,
+            network,
+            dhcp,
+            images,
+            exports,
+            time,
+            log,
+            ssh,
+            serve,
+            power,
+            nodes,
+        } = parts;
+        let mut index = Index::default();
+        for (at, node) in nodes.iter().enumerate() {
+            index.names.insert(node.name.clone(), at);
+            index.macs.insert(node.mac, at);
+            index.addresses.insert(node.address, at);
+        }
+        Self {
+            name,
+            network,
+            dhcp,
+            images,
+            exports,
+            time,
+            log,
+            ssh,
+            serve,
+            power,
+            nodes,
+            index,
+        }
+    }
+
     /// Every node, in the order of the file; within a range in the order of its numbers.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
@@ -112,6 +164,11 @@ impl Cluster {
     /// The node with this name.
     pub fn node(&self, name: &Hostname) -> Option<&Node> {
         self.index.names.get(name).map(|&at| &self.nodes[at])
+    }
+
+    /// Where the node with this name stands in [`Self::nodes`].
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.index.names.get(name).copied()
     }
 
     /// The node that boots from this Ethernet address.

@@ -27,8 +27,8 @@ pub struct Image {
     pub ssh_keys: Vec<SshKey>,
     /// systemd units switched on, off, or masked. None is in two of the lists.
     pub services: Services,
-    /// A script on the master that is run in the root at the end.
-    pub post_script: Option<AbsPath>,
+    /// What is run in the root at the end.
+    pub post_script: Option<Script>,
     /// Its kernel.
     pub kernel: KernelSource,
     /// Kernel arguments of every node that boots it.
@@ -222,4 +222,13 @@ pub enum WritableSize {
     Percent(u8),
     /// Bytes.
     Bytes(ByteSize),
+}
+
+/// A script that is run in the root of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Script {
+    /// A file of the master.
+    File(AbsPath),
+    /// Its text, which begins with `#!`.
+    Text(String),
 }

@@ -176,7 +176,6 @@ fn is_locale(text: &str) -> bool {
 
 fn is_module(text: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&text.len())
-        && !text.ends_with(".ko")
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && all(text, b"_-")
 }
