@@ -3,7 +3,7 @@
 //! A command is a module here with an `Args` struct and a `run`. Standard output holds the
 //! whole result or nothing. Exit status: 0 done, 2 anything else.
 //!
-//! What commands share: [`file`] finds and loads `cluster.toml`, [`set`] chooses nodes,
+//! What commands share: [`file`](mod@file) finds and loads `cluster.toml`, [`set`] chooses nodes,
 //! [`output`] prints.
 
 pub mod file;

@@ -177,7 +177,7 @@ fn add(args: &ImportArgs) -> anyhow::Result<()> {
         Err(ImportError::Before(problems)) => {
             tell_problems(&problems, &file, &text);
             bail!(
-                "{}; correct them first, nothing was written",
+                "{}; correct the file first, nothing was written",
                 summary(&problems, &path)
             )
         }
