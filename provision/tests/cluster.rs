@@ -202,6 +202,27 @@ s7   10.0.0.27  52:54:00:00:00:27
 }
 
 #[test]
+fn more_problems_than_are_told_are_counted() {
+    let dir = directory(CLUSTER);
+    let line = |n: u32| {
+        format!(
+            "x{n} 10.9.{}.{} 52:54:00:01:{:02x}:{:02x}\n",
+            n / 256,
+            n % 256,
+            n / 256,
+            n % 256
+        )
+    };
+    let list: String = (0..1300).map(line).collect::<Vec<_>>().concat();
+    let stderr = failed(&dir, &["node", "import"], &list);
+    assert_eq!(stderr.lines().count(), 1001);
+    assert!(
+        stderr.ends_with("1300 problems in the host list stdin; nothing was written\n"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn into_a_wrong_file_nothing_is_imported() {
     let wrong = CLUSTER.replace("\"10.0.0.10\"", "\"10.9.0.10\"");
     let dir = directory(&wrong);

@@ -14,39 +14,36 @@ use tempfile::TempDir;
 /// Set where the test runs inside of the namespace.
 const INSIDE: &str = "REGEX_PROVISION_TEST_INSIDE";
 
-fn unshared(program: &str) -> Command {
-    let mut command = Command::new("unshare");
-    command
-        .args(["--user", "--map-root-user", "--net", "--mount", "--"])
-        .arg(program);
-    command
-}
+/// Ways to get a namespace: as anybody, and as root where users may make none.
+const WAYS: [&[&str]; 2] = [
+    &["--user", "--map-root-user", "--net", "--mount", "--"],
+    &["--net", "--mount", "--"],
+];
 
-/// Runs a test of this file in a namespace of its own. False where that cannot be.
-fn entered(test: &str) -> bool {
-    let possible = unshared("sh")
-        .args([
-            "-c",
-            "mount -t sysfs sysfs /sys && ip link add br9 type bridge",
-        ])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !possible {
+/// Runs a test of this file in a namespace of its own, if there can be one.
+fn enter(test: &str) {
+    let works = |way: &&&[&str]| {
+        let try_out = "mount -t sysfs sysfs /sys && ip link add br9 type bridge";
+        let mut command = Command::new("unshare");
+        let output = command.args(**way).args(["sh", "-c", try_out]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let Some(way) = WAYS.iter().find(works) else {
         assert!(
             env::var("CI").as_deref() != Ok("true"),
             "no network namespace can be made (unshare --user --net, ip)"
         );
         eprintln!("SKIPPED: no network namespace can be made, so init was not tried on a machine");
-        return false;
-    }
-    let program = env::current_exe().expect("the test is a program");
-    let status = unshared(program.to_str().expect("its path is UTF-8"))
+        return;
+    };
+    let status = Command::new("unshare")
+        .args(*way)
+        .arg(env::current_exe().expect("the test is a program"))
         .args([test, "--exact", "--nocapture"])
         .env(INSIDE, "1")
         .status()
         .expect("unshare starts");
     assert!(status.success(), "inside of the namespace: {status}");
-    true
 }
 
 fn ip(arguments: &str) {
@@ -67,7 +64,7 @@ fn run(dir: &TempDir, arguments: &[&str]) -> Output {
 #[test]
 fn a_machine_is_looked_at() {
     if env::var_os(INSIDE).is_none() {
-        entered("a_machine_is_looked_at");
+        enter("a_machine_is_looked_at");
         return;
     }
     let mount = Command::new("mount")
@@ -139,7 +136,7 @@ fn a_machine_is_looked_at() {
 #[test]
 fn a_machine_without_a_network_is_told_what_is_missing() {
     if env::var_os(INSIDE).is_none() {
-        entered("a_machine_without_a_network_is_told_what_is_missing");
+        enter("a_machine_without_a_network_is_told_what_is_missing");
         return;
     }
     let mount = Command::new("mount")

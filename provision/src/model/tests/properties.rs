@@ -55,7 +55,7 @@ proptest! {
                 expected.extend(imported.nodes);
                 prop_assert_eq!(cluster.entries(), expected);
             }
-            Err(crate::import::ImportError::After(misfits)) => {
+            Err(crate::import::ImportError::After { misfits, .. }) => {
                 prop_assert!(misfits.iter().all(|misfit| misfit.place.is_some()));
             }
             Err(crate::import::ImportError::List(_)) => {}
