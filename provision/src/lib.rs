@@ -15,6 +15,7 @@
 pub mod cli;
 pub mod dhcp;
 pub mod edit;
+pub mod fanout;
 pub mod file;
 pub mod hosts;
 pub mod import;
@@ -22,3 +23,6 @@ pub mod init;
 pub mod machine;
 pub mod model;
 pub mod nodeset;
+pub mod parallel;
+pub mod power;
+pub mod process;
