@@ -13,6 +13,7 @@ pub mod set;
 
 mod check;
 mod dhcp_hosts;
+mod doctor;
 mod fanout;
 mod help;
 mod init;
@@ -55,6 +56,7 @@ enum Command {
     Exec(fanout::ExecArgs),
     Copy(fanout::CopyArgs),
     Ssh(fanout::SshArgs),
+    Doctor(doctor::Args),
     Schema(schema::Args),
     DhcpHosts(dhcp_hosts::Args),
     Completions(help::CompletionsArgs),
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Exec(args) => Ok(fanout::exec(&args)),
         Command::Copy(args) => Ok(fanout::copy(&args)),
         Command::Ssh(args) => fanout::ssh(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Schema(_) => schema::run().map(done),
         Command::DhcpHosts(args) => dhcp_hosts::run(&args).map(done),
         Command::Completions(args) => help::completions(&args).map(done),

@@ -132,17 +132,20 @@ impl<'c> Remote<'c> {
         option("ServerAliveCountMax=4");
         if !interactive {
             option("BatchMode=yes");
+            // Errors are told with the node's outcome; that a key was remembered is none.
+            option("LogLevel=ERROR");
         }
         match &self.known_hosts {
             None => {
                 option("StrictHostKeyChecking=no");
                 option("UserKnownHostsFile=/dev/null");
-                option("LogLevel=ERROR");
             }
             Some(file) => {
                 option("StrictHostKeyChecking=accept-new");
                 option(&format!("UserKnownHostsFile={}", file.display()));
                 option(&format!("HostKeyAlias={}", node.name));
+                // The names of nodes are no secret here, and a person looks for them.
+                option("HashKnownHosts=no");
             }
         }
     }

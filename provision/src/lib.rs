@@ -14,6 +14,7 @@
 
 pub mod cli;
 pub mod dhcp;
+pub mod doctor;
 pub mod edit;
 pub mod fanout;
 pub mod file;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs::DirBuilder;
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -177,7 +179,14 @@ fn exit(result: anyhow::Result<usize>) -> ExitCode {
 impl LoginArgs {
     fn remote<'c>(&self, cluster: &'c Cluster) -> anyhow::Result<Remote<'c>> {
         let home = env::var_os("HOME").context("HOME is not set, so there is no ~/.ssh")?;
-        let known = PathBuf::from(home).join(".ssh/known_hosts.regex-provision");
+        let directory = PathBuf::from(home).join(".ssh");
+        // ssh would not remember a key where there is no such directory.
+        DirBuilder::new()
+            .mode(0o700)
+            .recursive(true)
+            .create(&directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let known = directory.join("known_hosts.regex-provision");
         Ok(Remote::new(
             cluster,
             self.user.as_deref(),

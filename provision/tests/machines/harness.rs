@@ -105,7 +105,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A network of its own, with addresses on a bridge that leads nowhere.
+/// A network of its own, with addresses on a bridge that leads nowhere; a pair of virtual cards gives it a carrier.
 pub(crate) struct Namespace {
     holder: Daemon,
 }
@@ -115,7 +115,8 @@ impl Namespace {
     pub(crate) fn new(addresses: &[&str]) -> Option<Self> {
         find("unshare")?;
         find("nsenter")?;
-        let bridge = "ip link set lo up && ip link add br0 type dummy && ip link set br0 up";
+        let bridge = "mount -t sysfs sysfs /sys && ip link set lo up && ip link add br0 type bridge && ip link set br0 up \
+            && ip link add mon0 type veth peer name mon1 && ip link set mon0 master br0 up && ip link set mon1 up";
         let addresses = addresses.join(" ");
         let add = "ip addr add $address brd + dev br0 || exit";
         // The shell stays until it is ended.
@@ -126,7 +127,8 @@ impl Namespace {
         if !rustix::process::geteuid().is_root() {
             command.arg("--map-root-user");
         }
-        command.args(["--net", "sh", "-c", &script]);
+        // With its own /sys, which shows the interfaces of whoever mounted it.
+        command.args(["--net", "--mount", "sh", "-c", &script]);
         let mut holder = Daemon::start(command);
         if holder.line() == "ready" {
             Some(Self { holder })
@@ -142,7 +144,7 @@ impl Namespace {
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }
-        command.args(["--net", "--target"]);
+        command.args(["--net", "--mount", "--wd=.", "--target"]);
         command.arg(self.holder.child.id().to_string());
         command.arg("--").arg(program);
         command

@@ -4,6 +4,7 @@
 //! Everything that listens is on loopback, or in a network namespace that a test made. Where a
 //! program is not installed its tests say so and pass, but with `CI=true` in the environment they fail.
 
+mod doctor;
 mod fanout;
 mod harness;
 mod power;
