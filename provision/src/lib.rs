@@ -14,7 +14,9 @@
 
 pub mod cli;
 pub mod dhcp;
+pub mod doctor;
 pub mod edit;
+pub mod fanout;
 pub mod file;
 pub mod hosts;
 pub mod import;
@@ -22,3 +24,6 @@ pub mod init;
 pub mod machine;
 pub mod model;
 pub mod nodeset;
+pub mod parallel;
+pub mod power;
+pub mod process;
