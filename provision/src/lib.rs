@@ -2,7 +2,7 @@
 //! the daemons that boot them.
 //!
 //! [`model`] holds the values every part works with; a value that exists is a valid one.
-//! [`hosts`] reads a host list, [`dhcp`] renders it for a DHCP server. The binary
+//! [`store`] keeps images and artifacts on disk. [`hosts`] reads a host list, [`dhcp`] renders it for a DHCP server. The binary
 //! `regex-provision` parses the command line, connects these, and prints.
 //!
 //! Invariants:
@@ -15,3 +15,4 @@ pub mod dhcp;
 pub mod hosts;
 pub mod model;
 pub mod nodeset;
+pub mod store;
