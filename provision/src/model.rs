@@ -35,7 +35,7 @@ mod value;
 use std::fmt;
 
 pub use address::{NodeIp, NodeIpError};
-pub use check::{Checked, MAX_FILE_BYTES, check};
+pub use check::{Checked, MAX_FILE_BYTES, check, node_lines};
 pub use cluster::{Cluster, Dhcp, Network};
 pub use hostname::{Hostname, HostnameError, MAX_HOSTNAME_BYTES, MAX_LABEL_BYTES};
 pub use image::{Image, ImageSource};

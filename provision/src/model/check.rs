@@ -69,6 +69,25 @@ pub fn check(text: &str) -> Checked {
     Checked { cluster, problems }
 }
 
+/// The lines where the nodes' sections begin, in their order: of each the line with the name. For
+/// text that can be read; of other text what could be read.
+pub fn node_lines(text: &str) -> Vec<usize> {
+    let mut report = Reporter::default();
+    let (table, _) = DeTable::parse_recoverable(text);
+    let span = table.span();
+    let value = toml::Spanned::new(span, toml::de::DeValue::Table(table.into_inner()));
+    let raw = RawFile::decode(&value, &mut Context::new(&mut report, text));
+    let lines = Lines::new(text);
+    let sections = raw
+        .and_then(|raw| raw.node.given().cloned())
+        .unwrap_or_default();
+    sections
+        .0
+        .iter()
+        .map(|at| lines.line(at.span.start))
+        .collect()
+}
+
 /// The parser's message in one line.
 fn syntax(message: &str) -> String {
     let words: Vec<_> = message.split_whitespace().collect();

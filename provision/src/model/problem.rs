@@ -96,6 +96,8 @@ impl Problems {
         } else {
             Renderer::plain()
         };
+        // Places are those of the text without it.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut out = String::new();
         for problem in &self.list {
             let report = problem.report(file, text);
