@@ -13,6 +13,7 @@
 
 pub mod dhcp;
 pub mod hosts;
+pub mod initramfs;
 pub mod model;
 pub mod nodeset;
 pub mod store;
