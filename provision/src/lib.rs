@@ -4,8 +4,8 @@
 //! [`model`] holds the description, `cluster.toml`, and the values every part works with; a value
 //! that exists is a valid one. [`nodeset`] chooses nodes. [`hosts`] reads a host list, [`dhcp`]
 //! renders it for a DHCP server, [`import`] and [`edit`] put it into `cluster.toml`, [`machine`]
-//! and [`init`] write a first one. [`store`] keeps images and artifacts on
-//! disk. [`cli`] is the command line.
+//! and [`init`] write a first one. [`store`] keeps images and artifacts on disk, [`initramfs`] is
+//! what a node runs between its loader and its system. [`cli`] is the command line.
 //!
 //! Invariants:
 //! - input is bytes from a person: any of it either becomes model values or a list of
@@ -20,6 +20,7 @@ pub mod file;
 pub mod hosts;
 pub mod import;
 pub mod init;
+pub mod initramfs;
 pub mod machine;
 pub mod model;
 pub mod nodeset;
