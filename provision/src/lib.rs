@@ -4,7 +4,8 @@
 //! [`model`] holds the description, `cluster.toml`, and the values every part works with; a value
 //! that exists is a valid one. [`nodeset`] chooses nodes. [`hosts`] reads a host list, [`dhcp`]
 //! renders it for a DHCP server, [`import`] and [`edit`] put it into `cluster.toml`, [`machine`]
-//! and [`init`] write a first one. [`cli`] is the command line.
+//! and [`init`] write a first one. [`store`] keeps images and artifacts on disk, [`initramfs`] is
+//! what a node runs between its loader and its system. [`cli`] is the command line.
 //!
 //! Invariants:
 //! - input is bytes from a person: any of it either becomes model values or a list of
@@ -21,9 +22,11 @@ pub mod file;
 pub mod hosts;
 pub mod import;
 pub mod init;
+pub mod initramfs;
 pub mod machine;
 pub mod model;
 pub mod nodeset;
 pub mod parallel;
 pub mod power;
 pub mod process;
+pub mod store;
