@@ -4,8 +4,9 @@
 //! [`model`] holds the description, `cluster.toml`, and the values every part works with; a value
 //! that exists is a valid one. [`nodeset`] chooses nodes. [`hosts`] reads a host list, [`dhcp`]
 //! renders it for a DHCP server, [`import`] and [`edit`] put it into `cluster.toml`, [`machine`]
-//! and [`init`] write a first one. [`store`] keeps images and artifacts on
-//! disk. [`cli`] is the command line.
+//! and [`init`] write a first one. [`store`] keeps images and artifacts on disk.
+//! [`render`](mod@render) makes the configuration of every daemon, and what nodes boot. [`cli`] is the
+//! command line.
 //!
 //! Invariants:
 //! - input is bytes from a person: any of it either becomes model values or a list of
@@ -23,4 +24,5 @@ pub mod init;
 pub mod machine;
 pub mod model;
 pub mod nodeset;
+pub mod render;
 pub mod store;
