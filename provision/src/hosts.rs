@@ -131,8 +131,25 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// A node, and where in the list it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The node.
+    pub node: NodeEntry,
+    /// Its line, from 1.
+    pub line: usize,
+    /// Where in the line name, IPv4 address and Ethernet address begin, in bytes, from 1.
+    pub columns: [usize; 3],
+}
+
 /// Reads a host list. The nodes are in the order of the lines; on error, all problems are.
 pub fn parse(list: &[u8]) -> Result<Vec<NodeEntry>, Vec<Problem>> {
+    let placed = parse_placed(list)?;
+    Ok(placed.into_iter().map(|placed| placed.node).collect())
+}
+
+/// Reads a host list as [`parse`] does, and keeps the places.
+pub fn parse_placed(list: &[u8]) -> Result<Vec<Placed>, Vec<Problem>> {
     let mut parser = Parser::default();
     if list.len() > MAX_LIST_BYTES {
         parser.report(1, 1, ProblemKind::ListTooLong);
@@ -158,7 +175,7 @@ pub fn parse(list: &[u8]) -> Result<Vec<NodeEntry>, Vec<Problem>> {
 /// What was read so far. The maps hold the line in which a value first occurred.
 #[derive(Default)]
 struct Parser {
-    nodes: Vec<NodeEntry>,
+    nodes: Vec<Placed>,
     problems: Vec<Problem>,
     hostnames: HashMap<Hostname, usize>,
     ips: HashMap<NodeIp, usize>,
@@ -206,7 +223,12 @@ impl Parser {
             self.report(number, token.column, ProblemKind::Trailing { text });
         }
         if let (Some(hostname), Some(ip), Some(mac)) = (hostname, ip, mac) {
-            self.nodes.push(NodeEntry { hostname, ip, mac });
+            let column = |token: Option<Token<'_>>| token.map_or(1, |token| token.column);
+            self.nodes.push(Placed {
+                node: NodeEntry { hostname, ip, mac },
+                line: number,
+                columns: [first.column, column(second), column(third)],
+            });
         }
     }
 

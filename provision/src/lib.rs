@@ -1,16 +1,36 @@
 //! The cluster's provisioner: what turns a description of nodes into the configuration of
 //! the daemons that boot them.
 //!
-//! [`model`] holds the values every part works with; a value that exists is a valid one.
-//! [`hosts`] reads a host list, [`dhcp`] renders it for a DHCP server. The binary
-//! `regex-provision` parses the command line, connects these, and prints.
+//! [`model`] holds the description, `cluster.toml`, and the values every part works with; a value
+//! that exists is a valid one. [`nodeset`] chooses nodes. [`hosts`] reads a host list, [`dhcp`]
+//! renders it for a DHCP server, [`import`] and [`edit`] put it into `cluster.toml`, [`machine`]
+//! and [`init`] write a first one. [`store`] keeps images and artifacts on disk, [`initramfs`] is
+//! what a node runs between its loader and its system. [`cli`] is the command line.
+//! and [`init`] write a first one. [`store`] keeps images and artifacts on disk.
+//! [`render`](mod@render) makes the configuration of every daemon, and what nodes boot. [`cli`] is the
+//! command line.
 //!
 //! Invariants:
-//! - nothing here talks to a network or starts a daemon;
 //! - input is bytes from a person: any of it either becomes model values or a list of
 //!   problems with their places, never a panic and never half of an output;
-//! - a renderer cannot fail: what a daemon would misread is refused where it is parsed.
+//! - a renderer cannot fail: what a daemon would misread is refused where it is parsed;
+//! - a file is replaced as a whole, or not at all ([`file`](mod@file)).
 
+pub mod cli;
 pub mod dhcp;
+pub mod doctor;
+pub mod edit;
+pub mod fanout;
+pub mod file;
 pub mod hosts;
+pub mod import;
+pub mod init;
+pub mod initramfs;
+pub mod machine;
 pub mod model;
+pub mod nodeset;
+pub mod parallel;
+pub mod power;
+pub mod process;
+pub mod render;
+pub mod store;

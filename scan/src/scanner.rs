@@ -3,26 +3,31 @@
 //! Two searchers share the work. `direct` takes a file in memory, without looking for a byte order mark, and is
 //! the fast path. `stream` reads through a line buffer, transcodes, and turns NUL into line
 //! terminators or ends at it, exactly as ripgrep does without memory maps. A file in memory goes
-//! the second way only when it holds a NUL that matters, needs transcoding, or is longer than the longest
-//! line allowed, so that its result does not depend on how it was read.
+//! the second way only when it holds a NUL that matters, needs transcoding, is longer than the longest
+//! line allowed, or when what is found depends on how much the line buffer holds, so that its result does not depend on
+//! how it was read.
 
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use grep_matcher::Matcher;
 use grep_regex::{RegexCaptures, RegexMatcher};
 use grep_searcher::{BinaryDetection, MmapChoice, Searcher, SearcherBuilder};
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use crate::error::{ScanError, SpecError, Stop};
-use crate::interrupt::{Input, Interruptible};
+use crate::interrupt::{Input, Interruptible, LINE_BUFFER_BYTES};
 use crate::matches::{BinaryEnd, Matches};
 use crate::pattern::Pattern;
 use crate::sink::{FileSink, Wanted};
 use crate::spec::{
     Binary, Encoding, MAX_FILE_RESULT_BYTES, SearchSpec, Want, needs_transcoding, splits,
 };
+
+/// The longest byte order mark.
+const MARK_BYTES: usize = 3;
 
 /// Scans files, one after the other, for one pattern. Each thread has its own.
 ///
@@ -37,13 +42,20 @@ pub struct Scanner {
     pub(crate) max_line_bytes: usize,
     /// Nothing can match, so nothing is searched, whatever is wanted; as in ripgrep.
     pub(crate) hopeless: bool,
-    /// The pattern may have an anchor that is not one of the lines searched: `\A`, or `^` where
-    /// NUL ends lines. A line matches by itself, but its submatches are found only where the line
-    /// buffer begins or ends, so files must pass through that.
+    /// What is found depends on how much of the file the line buffer holds at a time, so files must pass
+    /// through that; see [`buffer_matters`].
     buffer_matters: bool,
+    /// The pattern looks at the characters around a place; see [`stray_line`].
+    looks_around: bool,
+    /// See [`kept_place`].
+    may_lose_place: bool,
     pub(crate) splittable: bool,
     pub(crate) direct: Engine,
     stream: Engine,
+    /// Space for a file whose matches may span lines.
+    pub(crate) whole: Vec<u8>,
+    /// Its twin that searches aside.
+    pub(crate) other: Option<Box<Scanner>>,
 }
 
 /// How far the scan of a stream came.
@@ -151,10 +163,7 @@ impl Scanner {
             builder.encoding(Some(encoding));
         }
         let stream = Engine::new(&builder);
-        let captures = spec.replacement.as_ref().map(|_| {
-            let captures = matcher.new_captures();
-            captures.expect("the matcher of grep-regex has no errors")
-        });
+        let captures = spec.replacement.as_ref().map(|_| captures(&matcher));
         let wanted = Wanted {
             want: spec.want,
             submatches: spec.submatches || spec.replacement.is_some(),
@@ -169,24 +178,47 @@ impl Scanner {
         Ok(Self {
             captures,
             cancel,
-            wanted,
             binary,
             encoding: spec.encoding.clone(),
             max_line_bytes,
-            buffer_matters: pattern.null_data
-                || (!pattern.multi_line && matcher.line_terminator().is_none()),
+            may_lose_place: wanted.multi_line
+                && spec.invert
+                && spec.max_count.is_some()
+                && spec.after_context > 0,
+            looks_around: pattern.looks_around && !wanted.multi_line,
+            buffer_matters: !wanted.multi_line && buffer_matters(pattern, spec),
             hopeless: (pattern.is_empty && !spec.invert) || spec.max_count == Some(0),
             splittable: splits(pattern.multi_line, pattern.null_data, spec),
+            wanted,
             matcher,
             direct,
             stream,
+            whole: Vec::new(),
+            other: None,
         })
+    }
+
+    /// Another scanner for the same, of another thread.
+    pub(crate) fn twin(&self) -> Self {
+        Self {
+            matcher: self.matcher.clone(),
+            captures: self.captures.as_ref().map(|_| captures(&self.matcher)),
+            cancel: Arc::clone(&self.cancel),
+            wanted: self.wanted.clone(),
+            encoding: self.encoding.clone(),
+            direct: Engine::new(&self.direct.builder),
+            stream: Engine::new(&self.stream.builder),
+            whole: Vec::new(),
+            other: None,
+            ..*self
+        }
     }
 
     /// Sets what the results of one file may take, as [`Matches::cost`] counts them, in place of
     /// [`MAX_FILE_RESULT_BYTES`], which is also the most that can be set.
     pub fn set_max_result_bytes(&mut self, limit: u64) {
         self.wanted.max_result_bytes = limit.min(MAX_FILE_RESULT_BYTES);
+        self.other = None;
     }
 
     /// The byte at which lines end.
@@ -206,18 +238,16 @@ impl Scanner {
         out: &mut Matches,
     ) -> Result<bool, ScanError> {
         let nul = self.nul(named);
-        let source = if self.must_stream(bytes) {
-            (Source::Stream(bytes), nul)
-        } else if self.wanted.multi_line {
-            // In memory, the searcher of matches over lines treats NUL as ripgrep does.
-            (Source::Slice(bytes), nul)
-        } else if nul == Nul::Ignore || memchr(0, bytes).is_none() {
-            (Source::Slice(bytes), Nul::Ignore)
-        } else {
-            (Source::Stream(bytes), nul)
-        };
-        let scan = self.scan(source.0, source.1, u64::MAX, out)?;
-        Ok(scan == StreamScan::Whole { hit: true })
+        if self.wanted.multi_line {
+            return self.scan_over_lines(bytes, nul, out);
+        }
+        if self.must_stream(bytes) {
+            return self.scan_to_end(Source::Stream(bytes), nul, out);
+        }
+        if nul == Nul::Ignore || memchr(0, bytes).is_none() {
+            return self.scan_to_end::<&[u8]>(Source::Slice(bytes), Nul::Ignore, out);
+        }
+        self.scan_to_end(Source::Stream(bytes), nul, out)
     }
 
     /// Scans a whole file that is read as a stream; like [`Self::scan_slice`]. A flag raised is
@@ -229,8 +259,10 @@ impl Scanner {
         out: &mut Matches,
     ) -> Result<bool, ScanError> {
         let nul = self.nul(named);
-        let scan = self.scan(Source::Stream(reader), nul, u64::MAX, out)?;
-        Ok(scan == StreamScan::Whole { hit: true })
+        if self.wanted.multi_line && !self.hopeless {
+            return self.read_over_lines(reader, nul, out);
+        }
+        self.scan_to_end(Source::Stream(reader), nul, out)
     }
 
     /// Scans a whole file that is read as a stream, as [`Self::scan_reader`] does, but where the file can be searched in
@@ -243,13 +275,23 @@ impl Scanner {
         max_result_bytes: u64,
         out: &mut Matches,
     ) -> Result<StreamScan, ScanError> {
-        let budget = if self.splittable {
-            max_result_bytes
-        } else {
-            u64::MAX
-        };
+        if !self.splittable {
+            let hit = self.scan_reader(reader, named, out)?;
+            return Ok(StreamScan::Whole { hit });
+        }
         let nul = self.nul(named);
-        self.scan(Source::Stream(reader), nul, budget, out)
+        self.scan(Source::Stream(reader), nul, max_result_bytes, out)
+    }
+
+    /// Scans all of a source; whether there is a result to report.
+    pub(crate) fn scan_to_end<R: Read>(
+        &mut self,
+        source: Source<'_, R>,
+        nul: Nul,
+        out: &mut Matches,
+    ) -> Result<bool, ScanError> {
+        let scan = self.scan(source, nul, u64::MAX, out)?;
+        Ok(scan == StreamScan::Whole { hit: true })
     }
 
     fn nul(&self, named: bool) -> Nul {
@@ -260,13 +302,20 @@ impl Scanner {
         }
     }
 
-    fn must_stream(&self, bytes: &[u8]) -> bool {
-        let transcodes = match self.encoding {
+    /// Whether a file that begins with these bytes is not searched as it is.
+    pub(crate) fn transcodes(&self, bytes: &[u8]) -> bool {
+        match self.encoding {
             Encoding::Raw => false,
             Encoding::Auto => needs_transcoding(bytes),
             Encoding::Label(_) => true,
-        };
-        transcodes || bytes.len() >= self.max_line_bytes || self.buffer_matters
+        }
+    }
+
+    pub(crate) fn must_stream(&self, bytes: &[u8]) -> bool {
+        self.transcodes(bytes)
+            || bytes.len() >= self.max_line_bytes
+            || self.buffer_matters
+            || (self.looks_around && stray_line(bytes, self.line_terminator()))
     }
 
     fn scan<R: Read>(
@@ -304,12 +353,14 @@ impl Scanner {
         let (result, reader_failed) = match source {
             Source::Slice(bytes) => {
                 let searcher = self.direct.with(nul);
-                (searcher.search_slice(matcher, bytes, &mut sink), false)
+                let search = || searcher.search_slice(matcher, bytes, &mut sink);
+                (kept_place(self.may_lose_place, search), false)
             }
             Source::Stream(reader) => {
                 let mut input = Input::new(reader, &self.cancel);
                 let searcher = self.stream.with(nul);
-                let result = searcher.search_reader(matcher, &mut input, &mut sink);
+                let search = || searcher.search_reader(matcher, &mut input, &mut sink);
+                let result = kept_place(self.may_lose_place, search);
                 if input.may_have_grown_buffer(self.max_line_bytes) {
                     self.stream.renew();
                 }
@@ -342,6 +393,7 @@ impl Scanner {
     pub(crate) fn scan_error(&self, stop: Stop, reader_failed: bool) -> ScanError {
         match stop {
             Stop::Cancelled => ScanError::Cancelled,
+            Stop::PlaceLost => ScanError::PlaceLost,
             Stop::ResultTooLarge => ScanError::ResultTooLarge {
                 limit: self.wanted.max_result_bytes,
             },
@@ -357,8 +409,52 @@ impl Scanner {
     }
 }
 
+/// Searches. Where matches may span lines and lines that do not match are wanted, at most so many of them with context behind
+/// them, the searcher steps back to that context behind the last match, and when it then meets what it
+/// has already seen it panics; ripgrep ends with that.
+fn kept_place(may_lose_place: bool, search: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
+    if !may_lose_place {
+        return search();
+    }
+    // What the search had in hand is given up or cleared by the caller.
+    catch_unwind(AssertUnwindSafe(search)).unwrap_or(Err(Stop::PlaceLost))
+}
+
+/// Whether a search by lines finds something else when the line buffer holds all of the file.
+///
+/// The pattern may have an anchor that is not one of the lines searched: `\A`, or `^` where NUL ends lines. A line matches by
+/// itself, but its submatches are found only where the buffer begins or ends. And where a scan ends early, ripgrep
+/// goes on to the end of its buffer for lines of context, and, when lines that do not match are wanted, tells the
+/// buffer, or its lines up to the next that does, as searched.
+fn buffer_matters(pattern: &Pattern, spec: &SearchSpec) -> bool {
+    let context = spec.before_context + spec.after_context > 0;
+    let one_is_enough = matches!(spec.want, Want::FilesWithMatch | Want::FilesWithoutMatch);
+    pattern.anchors
+        || (spec.max_count.is_some() && (context || spec.invert))
+        || (one_is_enough && spec.invert)
+}
+
+/// Whether some line, with which the line buffer may begin, begins in the middle of a character. For such bytes the regex engine
+/// looks for the character's start in up to three bytes before, and so sees the line before, when the buffer holds
+/// it.
+fn stray_line(bytes: &[u8], terminator: u8) -> bool {
+    let is_stray = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+    if bytes.len() > LINE_BUFFER_BYTES {
+        return !bytes.is_ascii();
+    }
+    // The first bytes are read by themselves, to find a byte order mark; and a last line that is not terminated, at the end.
+    let mut first = bytes.iter().take(MARK_BYTES).enumerate();
+    let stray_first = first.any(|(at, &byte)| byte == terminator && is_stray(at + 1));
+    stray_first || memrchr(terminator, bytes).is_some_and(|at| is_stray(at + 1))
+}
+
+fn captures(matcher: &RegexMatcher) -> RegexCaptures {
+    let captures = matcher.new_captures();
+    captures.expect("the matcher of grep-regex has no errors")
+}
+
 /// Where the bytes of a file are.
-enum Source<'a, R> {
+pub(crate) enum Source<'a, R> {
     Slice(&'a [u8]),
     Stream(R),
 }

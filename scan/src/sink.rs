@@ -19,7 +19,7 @@ use crate::spec::Want;
 const LOOK_AHEAD_BYTES: usize = 128;
 
 /// What a scanner gathers: the same for all files.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) want: Want,
     pub(crate) submatches: bool,
@@ -72,7 +72,8 @@ impl Sink for FileSink<'_> {
             }
             Want::CountMatches => {
                 self.out.matched_lines += self.lines(found);
-                self.out.matches += if self.wanted.invert {
+                // Inverted, the count is of what `CountLines` counts.
+                self.out.matches += if self.wanted.invert && !self.wanted.multi_line {
                     1
                 } else {
                     self.count_submatches(found)?.max(1)

@@ -275,7 +275,10 @@ fn parts_end_at_their_budget_wherever_it_is() {
             let scan = scanner.scan_part(rest, offset, u64::MAX, &mut part);
             scan.expect("no limit is met");
             append(&mut joined, part, lines);
-            assert!(joined == whole, "{pattern} {invert} {budget}, from a beginning");
+            assert!(
+                joined == whole,
+                "{pattern} {invert} {budget}, from a beginning"
+            );
         }
     }
 }

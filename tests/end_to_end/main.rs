@@ -9,9 +9,14 @@
 )]
 
 mod bad_input;
+mod command_line;
 mod faults;
 mod harness;
+mod peers;
 mod property;
+mod settings;
 mod slow_reader;
+mod startup;
 mod table;
+mod terminal;
 mod trees;

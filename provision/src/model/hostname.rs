@@ -1,5 +1,6 @@
 //! Host names as RFC 1123 section 2.1 defines them.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -124,6 +125,14 @@ fn is_dnsmasq_word(name: &str) -> bool {
         .strip_suffix(['s', 'm', 'h', 'd', 'w'])
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()));
     lease_time || name == "infinite" || name == "ignore"
+}
+
+/// So that a map by name can be asked with a text. Equal names have equal hashes, for both are
+/// those of the text.
+impl Borrow<str> for Hostname {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for Hostname {

@@ -2,6 +2,7 @@
 
 mod results;
 mod rig;
+mod shrinks;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,6 +1,7 @@
 //! Large results: they end a shard wherever they are met, and nothing is told twice or not at all.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -113,7 +114,7 @@ fn large_results_end_a_shard_in_the_middle_of_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for i in 0..200_000 {
-        text.push_str(&format!("foo {i} {}\n", "x".repeat(i % 50)));
+        writeln!(text, "foo {i} {}", "x".repeat(i % 50)).expect("writing to a String cannot fail");
     }
     text.push_str("foo at the end");
     assert!(text.len() > 6 << 20 && text.len() < 32 << 20);

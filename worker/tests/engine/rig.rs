@@ -1,4 +1,4 @@
-//! A job run through the engine as a master runs it, and what the crate `regex` says of the same tree.
+//! Drives an engine as a master does, and gathers what it gives.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use regexctl_proto::domain::{Attempt, Budget, Grant, JobId, LeaseId, ShardId, Task, Weight};
 use regexctl_proto::v1;
-use regexctl_source::{LocalSource, Roots};
+use regexctl_source::{LocalSource, Roots, Source};
 use regexctl_worker::engine::{Engine, EngineConfig, Finished};
 use regexctl_worker::plan::Plan;
 
@@ -61,11 +61,15 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(threads: usize) -> Self {
+        Self::on(LocalSource::new(Roots::everything()), threads)
+    }
+
+    pub(crate) fn on(source: impl Source + 'static, threads: usize) -> Self {
         let (tx, finished) = mpsc::channel();
         let tx = Mutex::new(tx);
         let config = EngineConfig {
             threads,
-            source: Arc::new(LocalSource::new(Roots::everything())),
+            source: Arc::new(source),
         };
         let engine = Engine::new(config, move |done| {
             let tx = tx.lock().expect("no thread panics while it sends");
@@ -78,13 +82,25 @@ impl Rig {
         }
     }
 
-    /// Runs a job as a master would, every shard under `budget`, `tasks_per_shard` tasks each.
+    /// Runs a job as a master would, every shard under `budget`, `per_shard` tasks each.
     pub(crate) fn run(
         &self,
         spec: &v1::JobSpec,
         tasks: Vec<Task>,
         budget: Budget,
         per_shard: usize,
+    ) -> Outcome {
+        self.run_disturbed(spec, tasks, budget, per_shard, |_| {})
+    }
+
+    /// The same; `behind` is called behind each shard, with how many there were.
+    pub(crate) fn run_disturbed(
+        &self,
+        spec: &v1::JobSpec,
+        tasks: Vec<Task>,
+        budget: Budget,
+        per_shard: usize,
+        mut behind: impl FnMut(u64),
     ) -> Outcome {
         let plan = Arc::new(Plan::compile(spec).expect("the job is sound"));
         let mut frontier = VecDeque::from(tasks);
@@ -127,6 +143,7 @@ impl Rig {
                 outcome.files.extend(batch.files);
                 outcome.errors.extend(batch.errors);
             }
+            behind(outcome.shards);
         }
         assert!(outcome.tally.balances(), "{:?}", outcome.tally);
         assert_eq!(outcome.done, Weight::WHOLE.0);

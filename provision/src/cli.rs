@@ -1,0 +1,92 @@
+//! The command line of `regex-provision`: parses, calls the library, prints.
+//!
+//! A command is a module here with an `Args` struct and a `run`. Standard output holds the
+//! whole result or nothing. Exit status: 0 done, 2 anything else; commands for many nodes have further ones,
+//! which their help tells.
+//!
+//! What commands share: [`file`](mod@file) finds and loads `cluster.toml`, [`set`] chooses nodes,
+//! [`output`] prints.
+
+pub mod file;
+pub mod output;
+pub mod set;
+
+mod check;
+mod dhcp_hosts;
+mod doctor;
+mod fanout;
+mod help;
+mod init;
+mod node;
+mod power;
+mod schema;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Turn bare machines into the nodes of a regexctl cluster.
+///
+/// One file, cluster.toml, describes the cluster; everything else is made from it.
+#[derive(Parser)]
+#[command(
+    name = "regex-provision",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  regex-provision init                     # write a cluster.toml for this machine
+  regex-provision node import < host_ip_mac.txt
+  regex-provision check"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Init(init::Args),
+    Check(check::Args),
+    #[command(subcommand)]
+    Node(node::Command),
+    #[command(subcommand)]
+    Power(power::Command),
+    Exec(fanout::ExecArgs),
+    Copy(fanout::CopyArgs),
+    Ssh(fanout::SshArgs),
+    Doctor(doctor::Args),
+    Schema(schema::Args),
+    DhcpHosts(dhcp_hosts::Args),
+    Completions(help::CompletionsArgs),
+    Man(help::ManArgs),
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
+    let result = match Cli::parse().command {
+        Command::Init(args) => init::run(&args).map(done),
+        Command::Check(args) => check::run(&args).map(done),
+        Command::Node(command) => node::run(command).map(done),
+        Command::Power(command) => power::run(&command),
+        Command::Exec(args) => Ok(fanout::exec(&args)),
+        Command::Copy(args) => Ok(fanout::copy(&args)),
+        Command::Ssh(args) => fanout::ssh(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Schema(_) => schema::run().map(done),
+        Command::DhcpHosts(args) => dhcp_hosts::run(&args).map(done),
+        Command::Completions(args) => help::completions(&args).map(done),
+        Command::Man(args) => help::man(&args).map(done),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("regex-provision: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+/// The definition of the command line.
+pub fn command() -> clap::Command {
+    Cli::command()
+}

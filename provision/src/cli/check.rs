@@ -1,0 +1,57 @@
+//! `regex-provision check`
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+
+use super::file::{FILE_VARIABLE, missing, path_or_default, summary, tell_problems};
+use super::output::{counted, print};
+use crate::model::{self, Checked, Cluster, Hostname};
+use crate::nodeset::fold;
+
+/// Check cluster.toml and report every mistake at once.
+///
+/// Each is told with file, line and column, what is wrong, and what to do; on a terminal with the
+/// line itself. Warnings are told, too, but only mistakes make the exit status 2. Nothing but the
+/// file is looked at, so it can be checked on any machine.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The description of the cluster [default: ./cluster.toml if it is there, else
+    /// /etc/regex-provision/cluster.toml]
+    #[arg(value_name = "FILE", env = FILE_VARIABLE, hide_env_values = true)]
+    file: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let path = path_or_default(args.file.as_deref());
+    let text = model::read(&path).map_err(missing)?;
+    let name = path.display().to_string();
+    let Checked { cluster, problems } = model::check(&text);
+    tell_problems(&problems, &name, &text);
+    match cluster {
+        Some(cluster) => print(&format!("{name}: {}\n", described(&cluster))),
+        None => bail!("{}", summary(&problems, &path)),
+    }
+}
+
+/// What is in the file, in one line.
+fn described(cluster: &Cluster) -> String {
+    let nodes = match cluster.nodes() {
+        [] => "no nodes yet".to_owned(),
+        nodes => {
+            let names = fold(nodes.iter().map(|node| Hostname::as_str(&node.name)));
+            let count = counted(nodes.len(), "node");
+            if names.len() > 60 {
+                count
+            } else {
+                format!("{count} {names}")
+            }
+        }
+    };
+    format!(
+        "no mistakes; cluster {}, {nodes}, {}, {}",
+        cluster.name,
+        counted(cluster.images.len(), "image"),
+        counted(cluster.exports.len(), "export"),
+    )
+}

@@ -1,0 +1,98 @@
+//! Where `cluster.toml` is, and what is said when it is not right.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+
+use super::output::{counted, stderr_has_colours, stderr_is_terminal, tell};
+use crate::model::{self, Cluster, LoadError, Problems};
+
+/// The name of the file in the directory where a command is run.
+pub const LOCAL_FILE: &str = "cluster.toml";
+
+/// The file of a machine that is a master.
+pub const SYSTEM_FILE: &str = "/etc/regex-provision/cluster.toml";
+
+/// The environment variable that names the file.
+pub const FILE_VARIABLE: &str = "REGEX_PROVISION_FILE";
+
+/// Which file a command works with.
+#[derive(Debug, Clone, clap::Args)]
+pub struct FileArgs {
+    /// The description of the cluster [default: ./cluster.toml if it is there, else
+    /// /etc/regex-provision/cluster.toml]
+    #[arg(long, short, value_name = "FILE", env = FILE_VARIABLE, hide_env_values = true)]
+    pub file: Option<PathBuf>,
+}
+
+impl FileArgs {
+    /// The path of the file.
+    pub fn path(&self) -> PathBuf {
+        path_or_default(self.file.as_deref())
+    }
+
+    /// Reads and checks the file. Every mistake is told before the error is returned.
+    pub fn load(&self) -> anyhow::Result<Cluster> {
+        load(&self.path())
+    }
+}
+
+/// The path that was given, or the usual one.
+pub fn path_or_default(path: Option<&Path>) -> PathBuf {
+    match path {
+        Some(path) => path.to_owned(),
+        None if Path::new(LOCAL_FILE).exists() => LOCAL_FILE.into(),
+        None => SYSTEM_FILE.into(),
+    }
+}
+
+/// Reads and checks a file. Every mistake is told before the error is returned.
+pub fn load(path: &Path) -> anyhow::Result<Cluster> {
+    match model::load(path) {
+        Ok(cluster) => Ok(cluster),
+        Err(error @ LoadError::Read { .. }) => Err(missing(error)),
+        Err(LoadError::Problems {
+            path,
+            text,
+            problems,
+        }) => {
+            tell_problems(&problems, &path.display().to_string(), &text);
+            bail!("{}; nothing was done", summary(&problems, &path))
+        }
+    }
+}
+
+/// An error of reading, with what to do if there is no file.
+pub fn missing(error: LoadError) -> anyhow::Error {
+    let is_missing = matches!(
+        &error,
+        LoadError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound
+    );
+    let error = anyhow::Error::from(error);
+    if is_missing {
+        error.context(
+            "no cluster.toml here; `regex-provision init` writes one, --file names another",
+        )
+    } else {
+        error
+    }
+}
+
+/// "3 mistakes in FILE"
+pub fn summary(problems: &Problems, path: &Path) -> String {
+    let mistakes = counted(problems.errors() + problems.omitted, "mistake");
+    format!("{mistakes} in {}", path.display())
+}
+
+/// Prints problems to standard error: with their lines for a person, one line each otherwise.
+pub fn tell_problems(problems: &Problems, file: &str, text: &str) {
+    let told = if stderr_is_terminal() {
+        problems.pretty(file, text, stderr_has_colours())
+    } else {
+        problems.short(file)
+    };
+    tell(&told);
+    if problems.omitted > 0 {
+        tell(&format!("{file}: and {} more\n", problems.omitted));
+    }
+}

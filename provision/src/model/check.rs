@@ -1,0 +1,227 @@
+//! From the tables of `cluster.toml` to a checked [`Cluster`].
+//!
+//! The checks go on after a mistake as far as they can, so that one run reports all; what
+//! depends on a value that is wrong already is not reported again.
+
+mod bmc;
+mod image;
+mod network;
+mod nodes;
+mod services;
+mod settings;
+
+use std::collections::BTreeMap;
+
+use super::ClusterName;
+use super::cluster::{Cluster, Parts};
+use super::decode::{At, Context, Decode, Field, Named};
+use super::problem::{Lines, Problems, Reporter, Severity, Span};
+use super::raw::{RawFile, RawNodes};
+
+use toml::de::DeTable;
+
+/// The largest `cluster.toml`, in bytes.
+pub const MAX_FILE_BYTES: usize = 32 << 20;
+
+/// A cluster, or what keeps the file from being one; and what only looks unintended.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// None if there are errors.
+    pub cluster: Option<Cluster>,
+    /// Errors and warnings, in the order of the file.
+    pub problems: Problems,
+}
+
+/// Checks the text of a `cluster.toml`.
+pub fn check(text: &str) -> Checked {
+    let mut report = Reporter::default();
+    if text.len() > MAX_FILE_BYTES {
+        let what = format!(
+            "the file has {} bytes; the limit is {MAX_FILE_BYTES}",
+            text.len()
+        );
+        report.error(0..0, what, "write nodes by ranges");
+        return Checked {
+            cluster: None,
+            problems: report.finish(""),
+        };
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        let (what, fix) = syntax(error.message());
+        report.syntax(span, what, fix);
+    }
+    let span = table.span();
+    let value = toml::Spanned::new(span, toml::de::DeValue::Table(table.into_inner()));
+    let raw = RawFile::decode(&value, &mut Context::new(&mut report, text));
+    // Where the file could not be read as written, parts may be missing for no other reason.
+    let cluster = match raw {
+        Some(raw) if errors.is_empty() => cluster(&raw, text, &mut report),
+        _ => None,
+    };
+    let cluster = cluster.filter(|_| report.is_clean());
+    let problems = report.finish(text);
+    debug_assert_eq!(
+        cluster.is_none(),
+        problems.list.iter().any(|p| p.severity == Severity::Error)
+    );
+    Checked { cluster, problems }
+}
+
+/// The lines where the nodes' sections begin, in their order: of each the line with the name. For
+/// text that can be read; of other text what could be read.
+pub fn node_lines(text: &str) -> Vec<usize> {
+    let mut report = Reporter::default();
+    let (table, _) = DeTable::parse_recoverable(text);
+    let span = table.span();
+    let value = toml::Spanned::new(span, toml::de::DeValue::Table(table.into_inner()));
+    let raw = RawFile::decode(&value, &mut Context::new(&mut report, text));
+    let lines = Lines::new(text);
+    let sections = raw
+        .and_then(|raw| raw.node.given().cloned())
+        .unwrap_or_default();
+    sections
+        .0
+        .iter()
+        .map(|at| lines.line(at.span.start))
+        .collect()
+}
+
+/// The parser's message in one line, and what to do.
+fn syntax(message: &str) -> (String, &'static str) {
+    let words: Vec<_> = message.split_whitespace().collect();
+    let what = words.join(" ");
+    let fix = if what.contains("duplicate key") {
+        "each key and each section may be there once"
+    } else if what.contains("must be quoted") {
+        "write texts in quotes, numbers and true or false without"
+    } else {
+        "correct the TOML"
+    };
+    (what, fix)
+}
+
+fn cluster(raw: &RawFile, text: &str, report: &mut Reporter) -> Option<Cluster> {
+    let name = name(raw, report);
+    let network = network::check(raw, report);
+    let dhcp = services::dhcp(raw.dhcp.given(), network.as_ref(), report);
+    let images = named(&raw.image, |name, raw| image::check(name, raw, report));
+    let exports = named(&raw.export, |name, raw| services::export(name, raw, report));
+    let time = services::time(raw.time.given());
+    let log = services::log(raw.log.at(), report);
+    let ssh = services::ssh(raw.ssh.given(), report);
+    let serve = services::serve(raw.serve.given());
+    let power = services::power(raw.power.given(), report);
+    let mut scope = settings::Scope::new(raw, &images, &exports, report);
+    let no_nodes = RawNodes::default();
+    let sections = raw.node.given().unwrap_or(&no_nodes);
+    let facts = network::Facts::new(raw, network.as_ref());
+    let nodes = nodes::check(sections, &mut scope, &facts, &Lines::new(text), report);
+    if !nodes.is_empty() {
+        scope.warn_unused(report);
+    }
+    if !report.is_clean() {
+        return None;
+    }
+    Some(Cluster::new(Parts {
+        name: name?,
+        network: network?,
+        dhcp: dhcp?,
+        images,
+        exports,
+        time,
+        log: log?,
+        ssh,
+        serve,
+        power,
+        nodes,
+    }))
+}
+
+fn name(raw: &RawFile, report: &mut Reporter) -> Option<ClusterName> {
+    let Some(cluster) = raw.cluster.at() else {
+        if let Field::Absent = raw.cluster {
+            report.error(
+                0..0,
+                "the section [cluster] is missing",
+                "add it with name, interface, subnet and master, or begin with `regex-provision init`",
+            );
+        }
+        return None;
+    };
+    required(
+        &cluster.value.name,
+        "cluster",
+        "name",
+        &cluster.span,
+        report,
+    )
+}
+
+/// The value of a key that must be there.
+fn required<T: Clone>(
+    field: &Field<T>,
+    section: &str,
+    key: &str,
+    span: &Span,
+    report: &mut Reporter,
+) -> Option<T> {
+    if let Field::Absent = field {
+        report.error(
+            span.start..span.start,
+            format!("{section}: `{key}` is missing"),
+            "add it to this section",
+        );
+    }
+    field.given().cloned()
+}
+
+/// The sections of one kind, by name; what is not right is left out, for it was reported.
+fn named<N: Ord + Clone, R, T>(
+    sections: &Field<Named<N, R>>,
+    mut check: impl FnMut(&At<N>, &At<R>) -> Option<T>,
+) -> BTreeMap<N, T> {
+    let Some(Named(sections)) = sections.given() else {
+        return BTreeMap::new();
+    };
+    let check = |(name, raw): &(At<N>, At<R>)| Some((name.value.clone(), check(name, raw)?));
+    sections.iter().filter_map(check).collect()
+}
+
+/// The names of sections, right or not.
+fn names<N, R>(sections: &Field<Named<N, R>>) -> impl Iterator<Item = &N> {
+    let sections = sections.given().map_or(&[][..], |named| &named.0);
+    sections.iter().map(|(name, _)| &name.value)
+}
+
+/// A reference to a section that is not there: what is wrong, and what to do.
+fn unknown<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>) -> (String, String) {
+    let fix = match super::decode::closest(name, known) {
+        Some(close) => format!("did you mean {close}?"),
+        None => format!("add a section [{what}.{name}], or name one that is there"),
+    };
+    (format!("there is no {what} {name}"), fix)
+}
+
+/// The keys of a table that is read in several ways belong to the way that was chosen.
+fn only(
+    section: &str,
+    kind: &str,
+    keys: &[(&str, Option<Span>)],
+    allowed: &[&str],
+    report: &mut Reporter,
+) {
+    for (key, span) in keys {
+        if let Some(span) = span
+            && !allowed.contains(key)
+        {
+            report.error(
+                span.clone(),
+                format!("{section}: `{key}` means nothing for {kind}"),
+                format!("remove it; with {kind} go: {}", allowed.join(", ")),
+            );
+        }
+    }
+}

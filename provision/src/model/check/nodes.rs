@@ -1,0 +1,395 @@
+//! The nodes: as many addresses as names, each once, each where a node may be.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use super::bmc::{self, Switches};
+use super::network::{Facts, misfit};
+use super::settings::Scope;
+use crate::model::cluster::MAX_NODES;
+use crate::model::decode::{At, Field, OneOrMany};
+use crate::model::problem::{Lines, Reporter, Span};
+use crate::model::raw::{RawAddress, RawNode, RawNodes};
+use crate::model::{Hostname, MacAddr, Node, NodeIp};
+use crate::nodeset::fold;
+
+/// What was seen before: a value, whose it is, and where it is written.
+type Seen<T> = HashMap<T, (Hostname, Span)>;
+
+pub(super) fn check(
+    sections: &RawNodes,
+    scope: &mut Scope<'_>,
+    facts: &Facts,
+    lines: &Lines,
+    report: &mut Reporter,
+) -> Vec<Node> {
+    let mut checker = Checker::new(facts, lines);
+    let mut nodes = Vec::new();
+    for section in &sections.0 {
+        checker.section(section, scope, &mut nodes, report);
+        if nodes.len() > MAX_NODES {
+            report.error(
+                section.span.clone(),
+                format!("more than {MAX_NODES} nodes"),
+                "make two clusters of them",
+            );
+            break;
+        }
+    }
+    nodes
+}
+
+struct Checker<'a> {
+    facts: &'a Facts,
+    lines: &'a Lines,
+    names: Seen<Hostname>,
+    macs: Seen<MacAddr>,
+    addresses: Seen<NodeIp>,
+    switches: Switches,
+}
+
+impl<'a> Checker<'a> {
+    fn new(facts: &'a Facts, lines: &'a Lines) -> Self {
+        Self {
+            facts,
+            lines,
+            names: HashMap::new(),
+            macs: HashMap::new(),
+            addresses: HashMap::new(),
+            switches: Switches::default(),
+        }
+    }
+
+    fn section(
+        &mut self,
+        section: &At<RawNode>,
+        scope: &mut Scope<'_>,
+        nodes: &mut Vec<Node>,
+        report: &mut Reporter,
+    ) {
+        let raw = &section.value;
+        let Some(names) = raw.name.at() else { return };
+        let label = format!("node {}", label(&names.value.0));
+        let resolved = scope.resolve(section, &label, report);
+        let names = &names.value.0;
+        let macs = macs(&raw.mac, names.len(), section, &label, report);
+        let addresses = addresses(&raw.address, names.len(), section, &label, report);
+
+        let mut grouped = Grouped::default();
+        for name in names {
+            self.name(name, &section.span, &mut grouped);
+        }
+        for (name, (mac, span)) in names.iter().zip(macs.iter().flatten()) {
+            self.mac(name, *mac, span, &mut grouped);
+        }
+        for (name, (address, span)) in names.iter().zip(addresses.iter().flatten()) {
+            self.address(name, *address, span, &mut grouped);
+        }
+        grouped.report(report);
+
+        let Some(resolved) = resolved else { return };
+        let bmcs = match &resolved.bmc {
+            Some(raw) => bmc::of_section(raw, names, &label, &mut self.switches, report),
+            None => Some(vec![None; names.len()]),
+        };
+        let (Some(macs), Some(addresses), Some(bmcs)) = (macs, addresses, bmcs) else {
+            return;
+        };
+        let line = self.lines.line(section.span.start);
+        let values = names.iter().zip(macs).zip(addresses).zip(bmcs);
+        nodes.extend(values.map(|(((name, (mac, _)), (address, _)), bmc)| Node {
+            name: name.clone(),
+            mac,
+            address,
+            bmc,
+            settings: resolved.settings.clone(),
+            line,
+        }));
+    }
+
+    fn name<'n>(&mut self, name: &'n Hostname, span: &Span, grouped: &mut Grouped<'n>) {
+        let full = self.full_name(name);
+        if let Some((other, first)) = self.names.get(&full) {
+            let line = self.lines.line(first.start);
+            let problem = match () {
+                () if other != name => format!("is also in line {line}, as {other}"),
+                () if first == span => "occurs twice in this section".to_owned(),
+                () => format!("is also in line {line}"),
+            };
+            grouped.add(Issue {
+                kind: "name",
+                span: span.clone(),
+                name,
+                what: format!("node {name}"),
+                problem,
+                fix: "a node has one section".into(),
+                related: Some((first.clone(), "the first one")),
+            });
+        } else {
+            self.names.insert(full, (name.clone(), span.clone()));
+        }
+    }
+
+    /// The name with the cluster's domain, under which nobody else can be known.
+    fn full_name(&self, name: &Hostname) -> Hostname {
+        let domain = self.facts.domain.as_ref();
+        let domain = domain.filter(|_| !name.as_str().contains('.'));
+        // One that gets too long is its own.
+        let full = domain.and_then(|domain| format!("{name}.{domain}").parse().ok());
+        full.unwrap_or_else(|| name.clone())
+    }
+
+    fn mac<'n>(
+        &mut self,
+        name: &'n Hostname,
+        mac: MacAddr,
+        span: &Span,
+        grouped: &mut Grouped<'n>,
+    ) {
+        if let Some((other, first)) = self.macs.get(&mac) {
+            grouped.add(Issue {
+                kind: "mac",
+                span: span.clone(),
+                name,
+                what: format!("node {name}: the Ethernet address {mac}"),
+                problem: format!(
+                    "is also that of node {other} in line {}",
+                    self.lines.line(first.start)
+                ),
+                fix: "each may occur once".into(),
+                related: Some((first.clone(), "the first one")),
+            });
+        } else {
+            self.macs.insert(mac, (name.clone(), span.clone()));
+        }
+    }
+
+    fn address<'n>(
+        &mut self,
+        name: &'n Hostname,
+        address: NodeIp,
+        span: &Span,
+        grouped: &mut Grouped<'n>,
+    ) {
+        let mut add = |kind, problem: String, fix: String, related| {
+            grouped.add(Issue {
+                kind,
+                span: span.clone(),
+                name,
+                what: format!("node {name}: address {address}"),
+                problem,
+                fix,
+                related,
+            });
+        };
+        let facts = self.facts;
+        if let Some((problem, fix)) = facts.subnet.and_then(|net| misfit(address.get(), net)) {
+            // One mistake each: what is outside is neither the master nor in the range.
+            return add("subnet", problem, fix, None);
+        }
+        let fixed = [("master", &facts.master), ("gateway", &facts.gateway)];
+        for (what, fixed) in fixed {
+            if let Some((_, at)) = fixed.as_ref().filter(|(fixed, _)| *fixed == address) {
+                let problem = format!("is the {what}'s");
+                return add(
+                    what,
+                    problem,
+                    "give the node another one".into(),
+                    Some((at.clone(), "here")),
+                );
+            }
+        }
+        if let Some((range, at)) = facts
+            .range
+            .as_ref()
+            .filter(|(r, _)| r.contains(address.get()))
+        {
+            let problem = format!("is inside the dynamic range {range}");
+            let fix = "use an address outside of it, or make `dhcp.range` smaller".into();
+            add("range", problem, fix, Some((at.clone(), "the range")));
+        }
+        if let Some((other, first)) = self.addresses.get(&address) {
+            let line = self.lines.line(first.start);
+            let problem = format!("is also that of node {other} in line {line}");
+            let related = Some((first.clone(), "the first one"));
+            add("address", problem, "each may occur once".into(), related);
+        } else {
+            self.addresses.insert(address, (name.clone(), span.clone()));
+        }
+    }
+}
+
+/// The names of a section for a message, without being longer than one.
+pub(super) fn label(names: &[Hostname]) -> String {
+    const MOST: usize = 80;
+    let folded = fold(names.iter().map(Hostname::as_str));
+    if folded.len() <= MOST {
+        return folded;
+    }
+    match names {
+        [first, .., last] => format!("{first} to {last} ({} nodes)", names.len()),
+        _ => folded,
+    }
+}
+
+/// One Ethernet address a name. None if that was reported.
+fn macs(
+    field: &Field<OneOrMany<MacAddr>>,
+    count: usize,
+    section: &At<RawNode>,
+    label: &str,
+    report: &mut Reporter,
+) -> Option<Vec<(MacAddr, Span)>> {
+    match field {
+        Field::Absent => {
+            report.error(
+                section.span.clone(),
+                format!("{label}: `mac` is missing"),
+                "add the Ethernet address that it boots from; for several nodes a list",
+            );
+            None
+        }
+        Field::Invalid(_) => None,
+        Field::Given(at) => {
+            let macs = at.value.items.iter().map(|at| (at.value, at.span.clone()));
+            counted(macs.collect(), "Ethernet address", count, at, label, report)
+        }
+    }
+}
+
+/// One address a name. None if that was reported.
+fn addresses(
+    field: &Field<OneOrMany<RawAddress>>,
+    count: usize,
+    section: &At<RawNode>,
+    label: &str,
+    report: &mut Reporter,
+) -> Option<Vec<(NodeIp, Span)>> {
+    let at = match field {
+        Field::Absent => {
+            report.error(
+                section.span.clone(),
+                format!("{label}: `address` is missing"),
+                "add it; for several nodes the first one, a range or a list",
+            );
+            return None;
+        }
+        Field::Invalid(_) => return None,
+        Field::Given(at) => at,
+    };
+    if let (
+        [
+            At {
+                value: RawAddress::One(first),
+                span,
+            },
+        ],
+        false,
+    ) = (&at.value.items[..], at.value.is_list)
+    {
+        let addresses = counted_on(*first, count);
+        if addresses.is_none() {
+            report.error(
+                span.clone(),
+                format!("{label}: {count} addresses from {first} on are more than there are"),
+                "begin lower",
+            );
+        }
+        return addresses.map(|list| list.into_iter().map(|ip| (ip, span.clone())).collect());
+    }
+    let mut addresses = Vec::new();
+    for At { value, span } in &at.value.items {
+        match value {
+            RawAddress::One(address) => addresses.push((*address, span.clone())),
+            RawAddress::Range(list) => {
+                addresses.extend(list.iter().map(|address| (*address, span.clone())));
+            }
+        }
+    }
+    counted(addresses, "address", count, at, label, report)
+}
+
+/// Addresses in order from a first one, if there are so many.
+pub(super) fn counted_on(first: NodeIp, count: usize) -> Option<Vec<NodeIp>> {
+    let first = u32::from(first.get());
+    let address = |index: usize| {
+        let number = first.checked_add(u32::try_from(index).ok()?)?;
+        NodeIp::new(Ipv4Addr::from(number)).ok()
+    };
+    (0..count).map(address).collect()
+}
+
+/// As many as there are names.
+fn counted<V, T>(
+    values: Vec<V>,
+    what: &str,
+    count: usize,
+    at: &At<T>,
+    label: &str,
+    report: &mut Reporter,
+) -> Option<Vec<V>> {
+    if values.len() == count {
+        return Some(values);
+    }
+    let es = if values.len() == 1 { "" } else { "es" };
+    let nodes = if count == 1 { "node" } else { "nodes" };
+    report.error(
+        at.span.clone(),
+        format!("{label}: {} {what}{es} for {count} {nodes}", values.len()),
+        "give one for each node, in the order of the names",
+    );
+    None
+}
+
+/// A mistake of one node.
+struct Issue<'a> {
+    kind: &'static str,
+    span: Span,
+    name: &'a Hostname,
+    /// Whose or what.
+    what: String,
+    problem: String,
+    fix: String,
+    related: Option<(Span, &'static str)>,
+}
+
+/// The same mistake of several nodes that are written at one place is told once.
+#[derive(Default)]
+struct Grouped<'a> {
+    order: Vec<(Issue<'a>, Vec<&'a str>)>,
+    index: HashMap<(&'static str, usize), usize>,
+}
+
+impl<'a> Grouped<'a> {
+    fn add(&mut self, issue: Issue<'a>) {
+        let key = (issue.kind, issue.span.start);
+        if let Some(&at) = self.index.get(&key) {
+            self.order[at].1.push(issue.name.as_str());
+        } else {
+            self.index.insert(key, self.order.len());
+            self.order.push((issue, Vec::new()));
+        }
+    }
+
+    fn report(self, report: &mut Reporter) {
+        for (issue, others) in self.order {
+            let Issue {
+                span,
+                what,
+                problem,
+                fix,
+                related,
+                ..
+            } = issue;
+            let likewise = match others.len() {
+                0 => String::new(),
+                _ => format!(" (likewise {})", fold(&others)),
+            };
+            let what = format!("{what} {problem}{likewise}");
+            match related {
+                Some(related) => report.error_with(span, what, fix, related),
+                None => report.error(span, what, fix),
+            }
+        }
+    }
+}
