@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use regexctl_proto::domain::{Task, TaskKind, error_cost};
+use regexctl_proto::domain::{Task, TaskKind, batch_cost, matches_cost};
 use regexctl_proto::v1;
 
 use crate::scheduler::{Head, Held};
@@ -206,7 +206,7 @@ impl Assembler {
             let Some(part) = file.part.take() else {
                 continue;
             };
-            let cost = file_cost(&file);
+            let cost = matches_cost(&file);
             file.shard = shard;
             let (root, path) = (file.root, file.path.clone());
             let piece = Piece {
@@ -280,25 +280,4 @@ impl Assembler {
             .max_by_key(|(_, file)| file.ready())
             .map(|(id, _)| id.clone());
     }
-}
-
-/// What a file's result counts for in the output's limit: the memory that it takes here. That is more than
-/// [`regexctl_proto::domain::matches_cost`], by which workers keep their budgets.
-fn file_cost(file: &v1::FileMatches) -> u64 {
-    let wide = file.line_numbers.len() + file.offsets.len();
-    let narrow = file.lengths.len()
-        + file.submatch_counts.len()
-        + file.submatch_starts.len()
-        + file.submatch_ends.len()
-        + file.replacement_lengths.len();
-    let bytes = file.path.len() + file.kinds.len() + file.text.len() + file.replacement_text.len();
-    (size_of::<v1::FileMatches>() + bytes + wide * size_of::<u64>() + narrow * size_of::<u32>())
-        as u64
-}
-
-/// What a batch counts for in the output's limit.
-pub fn batch_cost(batch: &v1::ResultBatch) -> u64 {
-    let files: u64 = batch.files.iter().map(file_cost).sum();
-    let errors: u64 = batch.errors.iter().map(error_cost).sum();
-    files + errors
 }

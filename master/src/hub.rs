@@ -24,11 +24,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prost::Message as _;
-use regexctl_proto::domain::{BadMessage, JobId, Task, check_slots};
+use regexctl_proto::domain::{BadMessage, JobId, Task, batch_cost, check_slots};
 use regexctl_proto::limits::MAX_ROOTS;
 use regexctl_proto::v1::{self, CommitOutcome, JobOutcome};
 
-use crate::assemble::batch_cost;
 use crate::scheduler::{
     Committed, Config, Event, JobStats, Order, Report, Scheduler, Settlement, WorkerKey,
 };

@@ -403,22 +403,28 @@ pub fn check_slots(slots: u32) -> Result<u32, BadMessage> {
     }
 }
 
-/// About how many bytes a file's result takes in memory and on the wire: what the limits on
-/// results count.
+/// How many bytes a file's result takes in memory, when its columns have no room to spare: what every limit on results
+/// counts. On the wire it is smaller.
 pub fn matches_cost(file: &v1::FileMatches) -> u64 {
-    const FIXED: usize = size_of::<v1::FileMatches>();
-    let columns = file.line_numbers.len() * 4
-        + file.offsets.len() * 4
-        + file.lengths.len() * 2
+    let wide = file.line_numbers.len() + file.offsets.len();
+    let narrow = file.lengths.len()
         + file.submatch_counts.len()
-        + (file.submatch_starts.len() + file.submatch_ends.len()) * 2
-        + file.replacement_lengths.len() * 2
-        + file.kinds.len();
-    (FIXED + columns + file.path.len() + file.text.len() + file.replacement_text.len()) as u64
+        + file.submatch_starts.len()
+        + file.submatch_ends.len()
+        + file.replacement_lengths.len();
+    let bytes = file.path.len() + file.kinds.len() + file.text.len() + file.replacement_text.len();
+    let columns = wide * size_of::<u64>() + narrow * size_of::<u32>() + bytes;
+    (size_of::<v1::FileMatches>() + columns) as u64
 }
 
-/// About how many bytes an error takes, likewise.
+/// How many bytes a batch takes, likewise.
+pub fn batch_cost(batch: &v1::ResultBatch) -> u64 {
+    let files: u64 = batch.files.iter().map(matches_cost).sum();
+    let errors: u64 = batch.errors.iter().map(error_cost).sum();
+    files + errors
+}
+
+/// How many bytes an error takes, likewise.
 pub fn error_cost(error: &v1::FileError) -> u64 {
-    const FIXED: usize = 32;
-    (FIXED + error.path.len() + error.message.len()) as u64
+    (size_of::<v1::FileError>() + error.path.len() + error.message.len()) as u64
 }

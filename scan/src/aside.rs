@@ -105,9 +105,9 @@ impl Scanner {
     ) -> Result<bool, ScanError> {
         // In memory, the searcher of matches over lines treats NUL as ripgrep does.
         if self.must_stream(bytes) {
-            self.scan(Source::Stream(bytes), nul, out)
+            self.scan_to_end(Source::Stream(bytes), nul, out)
         } else {
-            self.scan::<&[u8]>(Source::Slice(bytes), nul, out)
+            self.scan_to_end::<&[u8]>(Source::Slice(bytes), nul, out)
         }
     }
 

@@ -95,6 +95,9 @@ pub(crate) enum Stop {
     Io(io::Error),
     /// The sink has gathered too much.
     ResultTooLarge,
+    /// The sink has gathered as much as the caller wants now, and what it says of where the scan ended holds. An error,
+    /// because the searcher goes on behind an end without one when it inverts a search.
+    Enough,
     /// The matcher or the sink saw the flag.
     Cancelled,
     /// The searcher panicked, see [`ScanError::PlaceLost`].

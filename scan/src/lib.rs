@@ -36,7 +36,7 @@ pub use matches::{
 };
 pub use part::PartScan;
 pub use pattern::Pattern;
-pub use scanner::Scanner;
+pub use scanner::{Scanner, StreamScan};
 pub use spec::{
     Binary, CaseMode, Encoding, Limits, MAX_COMPILED_BYTES, MAX_DFA_BYTES, MAX_FILE_RESULT_BYTES,
     MAX_LINE_BYTES, MAX_PATTERN_BYTES, MAX_PATTERN_NESTING, PatternSpec, SearchSpec, Want,

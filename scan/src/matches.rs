@@ -95,18 +95,17 @@ impl Matches {
         self.matches = 0;
     }
 
-    /// About how many bytes this takes on the wire, without the file's path: the measure of
-    /// every limit on results.
+    /// How many bytes the columns take in memory, without room to spare: the measure of every limit
+    /// on results.
     pub fn cost(&self) -> u64 {
-        const FIXED: usize = 64;
-        let columns = self.line_numbers.len() * 4
-            + self.offsets.len() * 4
-            + self.lengths.len() * 2
+        let wide = self.line_numbers.len() + self.offsets.len();
+        let narrow = self.lengths.len()
             + self.submatch_counts.len()
-            + (self.submatch_starts.len() + self.submatch_ends.len()) * 2
-            + self.replacement_lengths.len() * 2
-            + self.kinds.len();
-        (FIXED + columns + self.text.len() + self.replacement_text.len()) as u64
+            + self.submatch_starts.len()
+            + self.submatch_ends.len()
+            + self.replacement_lengths.len();
+        let bytes = self.kinds.len() + self.text.len() + self.replacement_text.len();
+        (wide * size_of::<u64>() + narrow * size_of::<u32>() + bytes) as u64
     }
 
     /// The number of records.

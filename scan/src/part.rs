@@ -134,10 +134,14 @@ impl Scanner {
             stopped_at: None,
         };
         let searcher = self.direct.with(nul);
-        match nul {
-            Nul::Ignore => searcher.search_slice(matcher, bytes, &mut sink)?,
+        let result = match nul {
+            Nul::Ignore => searcher.search_slice(matcher, bytes, &mut sink),
             // A slice would be searched with its NULs in place.
-            Nul::Convert | Nul::Quit => searcher.search_reader(matcher, bytes, &mut sink)?,
+            Nul::Convert | Nul::Quit => searcher.search_reader(matcher, bytes, &mut sink),
+        };
+        match result {
+            Ok(()) | Err(Stop::Enough) => {}
+            Err(stop) => return Err(stop),
         }
         let consumed = sink.stopped_at.map_or(bytes.len(), |end| {
             usize::try_from(end).expect("the end of a line of `bytes`")

@@ -58,6 +58,23 @@ pub struct Scanner {
     pub(crate) other: Option<Box<Scanner>>,
 }
 
+/// How far the scan of a stream came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamScan {
+    /// To its end.
+    Whole {
+        /// There is a result to report.
+        hit: bool,
+    },
+    /// As far as its results were allowed to grow; the rest is to be searched as parts.
+    Stopped {
+        /// Behind the last line searched.
+        offset: u64,
+        /// Line terminators before it; 0 when line numbers are not wanted.
+        lines: u64,
+    },
+}
+
 /// What the searcher does about NUL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nul {
@@ -225,12 +242,12 @@ impl Scanner {
             return self.scan_over_lines(bytes, nul, out);
         }
         if self.must_stream(bytes) {
-            return self.scan(Source::Stream(bytes), nul, out);
+            return self.scan_to_end(Source::Stream(bytes), nul, out);
         }
         if nul == Nul::Ignore || memchr(0, bytes).is_none() {
-            return self.scan::<&[u8]>(Source::Slice(bytes), Nul::Ignore, out);
+            return self.scan_to_end::<&[u8]>(Source::Slice(bytes), Nul::Ignore, out);
         }
-        self.scan(Source::Stream(bytes), nul, out)
+        self.scan_to_end(Source::Stream(bytes), nul, out)
     }
 
     /// Scans a whole file that is read as a stream; like [`Self::scan_slice`]. A flag raised is
@@ -245,7 +262,36 @@ impl Scanner {
         if self.wanted.multi_line && !self.hopeless {
             return self.read_over_lines(reader, nul, out);
         }
-        self.scan(Source::Stream(reader), nul, out)
+        self.scan_to_end(Source::Stream(reader), nul, out)
+    }
+
+    /// Scans a whole file that is read as a stream, as [`Self::scan_reader`] does, but where the file can be searched in
+    /// parts, ends behind a line when `out` costs more than `max_result_bytes`. What is told then is the file's first
+    /// part, from which the next may go on.
+    pub fn scan_beginning(
+        &mut self,
+        reader: impl Read,
+        named: bool,
+        max_result_bytes: u64,
+        out: &mut Matches,
+    ) -> Result<StreamScan, ScanError> {
+        if !self.splittable {
+            let hit = self.scan_reader(reader, named, out)?;
+            return Ok(StreamScan::Whole { hit });
+        }
+        let nul = self.nul(named);
+        self.scan(Source::Stream(reader), nul, max_result_bytes, out)
+    }
+
+    /// Scans all of a source; whether there is a result to report.
+    pub(crate) fn scan_to_end<R: Read>(
+        &mut self,
+        source: Source<'_, R>,
+        nul: Nul,
+        out: &mut Matches,
+    ) -> Result<bool, ScanError> {
+        let scan = self.scan(source, nul, u64::MAX, out)?;
+        Ok(scan == StreamScan::Whole { hit: true })
     }
 
     fn nul(&self, named: bool) -> Nul {
@@ -272,18 +318,19 @@ impl Scanner {
             || (self.looks_around && stray_line(bytes, self.line_terminator()))
     }
 
-    pub(crate) fn scan<R: Read>(
+    fn scan<R: Read>(
         &mut self,
         source: Source<'_, R>,
         nul: Nul,
+        budget: u64,
         out: &mut Matches,
-    ) -> Result<bool, ScanError> {
+    ) -> Result<StreamScan, ScanError> {
         debug_assert_eq!(*out, Matches::new(), "the result must be clear");
         if self.cancel.load(Ordering::Relaxed) {
             return Err(ScanError::Cancelled);
         }
         if self.hopeless {
-            return Ok(false);
+            return Ok(StreamScan::Whole { hit: false });
         }
         let matcher = Interruptible {
             inner: &self.matcher,
@@ -299,7 +346,7 @@ impl Scanner {
             hide_after_nul: nul == Nul::Convert && self.binary != Binary::Report,
             nul_seen: false,
             base: 0,
-            budget: u64::MAX,
+            budget,
             sunk: 0,
             stopped_at: None,
         };
@@ -320,16 +367,27 @@ impl Scanner {
                 (result, input.failed)
             }
         };
-        let found = sink.sunk > 0;
-        if let Err(stop) = result {
-            out.clear();
-            return Err(self.scan_error(stop, reader_failed));
+        let (found, stopped_at) = (sink.sunk > 0, sink.stopped_at);
+        match result {
+            Ok(()) | Err(Stop::Enough) => {}
+            Err(stop) => {
+                out.clear();
+                return Err(self.scan_error(stop, reader_failed));
+            }
+        }
+        if let Some(offset) = stopped_at {
+            out.bytes_searched = offset;
+            // A NUL that is in the line buffer already belongs to a later part.
+            out.binary_offset = out.binary_offset.filter(|&nul| nul < offset);
+            // The scan stopped behind the line of the last record.
+            let lines = out.line_numbers.last().copied().unwrap_or(0);
+            return Ok(StreamScan::Stopped { offset, lines });
         }
         let hit = conclude(&self.wanted, nul, self.binary, found, out);
         if !hit {
             out.clear_found();
         }
-        Ok(hit)
+        Ok(StreamScan::Whole { hit })
     }
 
     pub(crate) fn scan_error(&self, stop: Stop, reader_failed: bool) -> ScanError {
@@ -342,7 +400,7 @@ impl Scanner {
             Stop::Io(error) if reader_failed => ScanError::Io(error),
             Stop::Io(_) if self.cancel.load(Ordering::Relaxed) => ScanError::Cancelled,
             // What is left is the buffer that may not grow.
-            Stop::Io(_) => ScanError::LineTooLong {
+            Stop::Io(_) | Stop::Enough => ScanError::LineTooLong {
                 limit: self.max_line_bytes,
             },
             // `Pattern` sets the terminator of both, so this does not happen.

@@ -50,7 +50,7 @@ pub(crate) struct FileSink<'a> {
     pub(crate) budget: u64,
     /// How often the searcher told of a match.
     pub(crate) sunk: u64,
-    /// Where the budget ended the scan, from the first byte searched.
+    /// Where the budget ended the scan, with [`Stop::Enough`], from the first byte searched.
     pub(crate) stopped_at: Option<u64>,
 }
 
@@ -121,8 +121,9 @@ impl Sink for FileSink<'_> {
         Ok(true)
     }
 
-    fn binary_data(&mut self, _: &Searcher, _: u64) -> Result<bool, Stop> {
+    fn binary_data(&mut self, _: &Searcher, offset: u64) -> Result<bool, Stop> {
         self.nul_seen = true;
+        self.out.binary_offset = Some(offset);
         Ok(true)
     }
 
@@ -156,7 +157,7 @@ impl FileSink<'_> {
         self.check()?;
         if self.out.cost() > self.budget {
             self.stopped_at = Some(offset + found.bytes().len() as u64);
-            return Ok(false);
+            return Err(Stop::Enough);
         }
         Ok(true)
     }

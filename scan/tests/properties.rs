@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
-use regexctl_scan::{Binary, Matches, Pattern, PatternSpec, Scanner, SearchSpec, Want, splittable};
+use regexctl_scan::{
+    Binary, Matches, Pattern, PatternSpec, Scanner, SearchSpec, StreamScan, Want, splittable,
+};
 
 fn scanner(pattern: &str, search: &SearchSpec) -> Scanner {
     let spec = PatternSpec {
@@ -52,6 +54,23 @@ fn narrow(size: usize) -> u32 {
     u32::try_from(size).expect("the texts are small")
 }
 
+/// Adds a part, before which there are `lines` lines.
+fn append(joined: &mut Matches, part: Matches, lines: u64) {
+    joined
+        .line_numbers
+        .extend(part.line_numbers.iter().map(|n| n + lines));
+    joined.offsets.extend(part.offsets);
+    joined.lengths.extend(part.lengths);
+    joined.text.extend(part.text);
+    joined.submatch_counts.extend(part.submatch_counts);
+    joined.submatch_starts.extend(part.submatch_starts);
+    joined.submatch_ends.extend(part.submatch_ends);
+    joined.matched_lines += part.matched_lines;
+    joined.matches += part.matches;
+    joined.bytes_searched += part.bytes_searched;
+    joined.binary_offset = joined.binary_offset.or(part.binary_offset);
+}
+
 /// Scans the parts that end behind the given lines, and joins them.
 fn join(scanner: &mut Scanner, text: &[u8], cuts: &[bool], budget: u64) -> (Matches, u64) {
     let mut joined = Matches::new();
@@ -71,19 +90,7 @@ fn join(scanner: &mut Scanner, text: &[u8], cuts: &[bool], budget: u64) -> (Matc
                 .expect("no limit is met");
             assert_eq!(part.bytes_searched, scan.consumed as u64);
             assert_eq!(scan.hit, part.matched_lines > 0);
-            joined
-                .line_numbers
-                .extend(part.line_numbers.iter().map(|n| n + lines));
-            joined.offsets.extend(part.offsets);
-            joined.lengths.extend(part.lengths);
-            joined.text.extend(part.text);
-            joined.submatch_counts.extend(part.submatch_counts);
-            joined.submatch_starts.extend(part.submatch_starts);
-            joined.submatch_ends.extend(part.submatch_ends);
-            joined.matched_lines += part.matched_lines;
-            joined.matches += part.matches;
-            joined.bytes_searched += part.bytes_searched;
-            joined.binary_offset = joined.binary_offset.or(part.binary_offset);
+            append(&mut joined, part, lines);
             lines += scan.lines;
             start += scan.consumed;
         }
@@ -163,6 +170,35 @@ proptest! {
     }
 
     #[test]
+    fn a_beginning_and_the_part_behind_it_are_the_whole(
+        pattern in patterns(),
+        bytes in prop::collection::vec(prop::sample::select(b"aabbbc  \n\n\0".to_vec()), 0..300),
+        binary in prop::sample::select(vec![Binary::Report, Binary::Text]),
+        budget in 0_u64..500,
+        chunk in 1_usize..50,
+        invert in any::<bool>(),
+    ) {
+        let search = SearchSpec { invert, ..all_columns(binary) };
+        let mut scanner = scanner(pattern, &search);
+        let (mut whole, mut joined) = (Matches::new(), Matches::new());
+        let hit = scanner.scan_slice(&bytes, false, &mut whole).expect("no limit is met");
+        let reader = std::io::BufReader::with_capacity(chunk, &bytes[..]);
+        let beginning = scanner.scan_beginning(reader, false, budget, &mut joined);
+        match beginning.expect("no limit is met") {
+            StreamScan::Whole { hit: same } => prop_assert_eq!(hit, same),
+            StreamScan::Stopped { offset, lines } => {
+                prop_assert!(joined.cost() > budget);
+                prop_assert_eq!(joined.bytes_searched, offset);
+                let rest = &bytes[usize::try_from(offset).expect("a small text")..];
+                let mut part = Matches::new();
+                scanner.scan_part(rest, offset, u64::MAX, &mut part).expect("no limit is met");
+                append(&mut joined, part, lines);
+            }
+        }
+        prop_assert_eq!(joined, whole);
+    }
+
+    #[test]
     fn a_stream_is_scanned_as_a_slice_is(
         pattern in patterns(),
         bytes in prop::collection::vec(prop::sample::select(b"ab \n\0".to_vec()), 0..300),
@@ -202,6 +238,47 @@ proptest! {
                 let scanned = scanner.scan_slice(b"some\nlines\n", false, &mut Matches::new());
                 prop_assert!(scanned.is_ok());
             }
+        }
+    }
+}
+
+/// More than the line buffer holds: a scan that ends at its budget must not go on with the next filling of it.
+#[test]
+fn parts_end_at_their_budget_wherever_it_is() {
+    let mut bytes = Vec::new();
+    for i in 0..20_000 {
+        bytes.extend_from_slice(format!("line {i}\n").as_bytes());
+        if i == 17_000 {
+            bytes.push(0);
+        }
+    }
+    for (invert, pattern) in [(false, "line"), (true, "none"), (true, "77")] {
+        let search = SearchSpec {
+            invert,
+            ..all_columns(Binary::Report)
+        };
+        let mut scanner = scanner(pattern, &search);
+        let mut whole = Matches::new();
+        let hit = scanner.scan_slice(&bytes, false, &mut whole);
+        assert!(hit.expect("no limit is met"));
+        for budget in [0, 10_000, 1_000_000] {
+            let (joined, _) = join(&mut scanner, &bytes, &[false], budget);
+            assert!(joined == whole, "{pattern} {invert} {budget}");
+            let mut joined = Matches::new();
+            let scan = scanner.scan_beginning(&bytes[..], false, budget, &mut joined);
+            let StreamScan::Stopped { offset, lines } = scan.expect("no limit is met") else {
+                assert!(joined == whole, "{pattern} {invert} {budget}");
+                continue;
+            };
+            let rest = &bytes[usize::try_from(offset).expect("a small text")..];
+            let mut part = Matches::new();
+            let scan = scanner.scan_part(rest, offset, u64::MAX, &mut part);
+            scan.expect("no limit is met");
+            append(&mut joined, part, lines);
+            assert!(
+                joined == whole,
+                "{pattern} {invert} {budget}, from a beginning"
+            );
         }
     }
 }

@@ -369,7 +369,7 @@ fn a_part_with_a_nul_tells_where_it_is() {
         (Some(101), BinaryEnd::None)
     );
     // The budget ends the part before the NUL is met.
-    let (scan, out) = part(b"a1\na2\n\0a\n", 64);
+    let (scan, out) = part(b"a1\na2\n\0a\n", 16);
     assert_eq!(scan, scanned(3, 1, true));
     assert_eq!((out.binary_offset, out.binary_end), (None, BinaryEnd::None));
 }

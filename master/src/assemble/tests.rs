@@ -417,7 +417,7 @@ proptest! {
         let mut assembler = assembler(Want::Lines, BinaryMode::Search, output);
         let (mut seen, mut added, mut gone, mut matched) = (Vec::new(), 0, 0, 0);
         for (i, (_, file)) in keyed.into_iter().enumerate() {
-            added += file_cost(&file);
+            added += matches_cost(&file);
             let mut out = add(&mut assembler, vec![file]);
             if ticks >> (i % 64) & 1 == 1 {
                 assembler.tick(NOW * 2, &mut out);

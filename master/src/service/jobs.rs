@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use regexctl_proto::cut::cut;
-use regexctl_proto::domain::{BadMessage, JobId, check_any_path, error_cost, matches_cost};
+use regexctl_proto::domain::{
+    BadMessage, JobId, batch_cost, check_any_path, error_cost, matches_cost,
+};
 use regexctl_proto::limits::{MAX_BATCH_BYTES, MAX_JOB_PATHS_BYTES};
 use regexctl_proto::v1;
 use regexctl_proto::v1::jobs_server::Jobs;
@@ -169,9 +171,7 @@ fn reply(event: Event) -> v1::ResultsReply {
 
 /// Batches of about `MAX_BATCH_BYTES`, larger files cut.
 fn cut_batch(batch: v1::ResultBatch) -> VecDeque<v1::ResultBatch> {
-    let files: u64 = batch.files.iter().map(matches_cost).sum();
-    let errors: u64 = batch.errors.iter().map(error_cost).sum();
-    if files + errors <= MAX_BATCH_BYTES as u64 {
+    if batch_cost(&batch) <= MAX_BATCH_BYTES as u64 {
         return VecDeque::from([batch]);
     }
     let mut batches = VecDeque::new();

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use regexctl_proto::domain::Weight;
 use regexctl_proto::v1;
-use regexctl_scan::{BinaryEnd, Matches, ScanError, needs_transcoding};
+use regexctl_scan::{BinaryEnd, Matches, ScanError, StreamScan, needs_transcoding};
 use regexctl_source::{ErrorKind, File, Read, SkipReason};
 
 use super::range::RANGE_BYTES;
@@ -23,6 +23,13 @@ const SPLIT_FILE_BYTES: u64 = 32 << 20;
 
 /// The most ranges a file is split into at first.
 const MAX_RANGES: u64 = 4096;
+
+/// A smaller file whose results take more is told in parts from there on, where the search allows it, so that
+/// the budget can end in its middle.
+const WHOLE_RESULT_BYTES: u64 = 1 << 20;
+
+/// A column of which more was allocated is given away as it is, so that a thread does not keep it for ever.
+const KEPT_COLUMN_BYTES: usize = 512 << 10;
 
 /// A file that the user named.
 pub(super) struct Named {
@@ -164,7 +171,8 @@ impl Thread<'_> {
         let first = self.buffer.filled(self.buffer.capacity());
         // A NUL at once: not a text, so the scan ends early or the lines do not matter.
         let is_text = plan.text_mode() || !first.contains(&0);
-        if plan.splittable && size >= SPLIT_FILE_BYTES && is_text && !needs_transcoding(first) {
+        let has_parts = plan.splittable && !needs_transcoding(first);
+        if has_parts && is_text && size >= SPLIT_FILE_BYTES {
             self.output.tally.scanned += 1;
             return self.split(shard, root, &path, size, weight, file);
         }
@@ -176,10 +184,33 @@ impl Thread<'_> {
             at_end: false,
             shard,
         };
+        let limit = if has_parts {
+            WHOLE_RESULT_BYTES
+        } else {
+            u64::MAX
+        };
         let (scanner, matches) = (self.scanners.get(plan), &mut self.matches);
-        let result = guarded(|| scanner.scan_reader(&mut reader, named, matches));
-        let end = reader.offset;
-        let shrank = (reader.at_end && end < size).then_some(Shrank { size, end });
+        let result = guarded(|| scanner.scan_beginning(&mut reader, named, limit, matches));
+        let (end, at_end) = (reader.offset, reader.at_end);
+        let result = match result {
+            Ok(StreamScan::Stopped { offset, lines }) if offset < size => {
+                let whole = Range {
+                    root,
+                    path,
+                    start: 0,
+                    end: size,
+                    size,
+                    weight,
+                    file: Some(Arc::clone(file)),
+                };
+                self.output.tally.scanned += 1;
+                return self.go_on_in_parts(shard, whole, offset, lines);
+            }
+            Ok(StreamScan::Stopped { .. }) => Ok(true),
+            Ok(StreamScan::Whole { hit }) => Ok(hit),
+            Err(failure) => Err(failure),
+        };
+        let shrank = (at_end && end < size).then_some(Shrank { size, end });
         self.scanned(shard, &result, shrank, started, || (root, path));
     }
 
@@ -226,6 +257,7 @@ impl Thread<'_> {
     ) {
         let tally = &mut self.output.tally;
         tally.bytes_searched += self.matches.bytes_searched;
+        self.untold_bytes += self.matches.bytes_searched;
         let hit = match (result, shrank) {
             (Ok(hit), None) => {
                 tally.scanned += 1;
@@ -274,34 +306,46 @@ impl Thread<'_> {
     }
 }
 
-/// Moves the columns into a message; `matches` is empty afterwards.
+/// Takes the columns over into a message; `matches` is empty afterwards.
 pub(crate) fn into_message(matches: &mut Matches, root: u32, path: Vec<u8>) -> v1::FileMatches {
-    let matches = std::mem::take(matches);
     let binary_end = match matches.binary_end {
         BinaryEnd::None => v1::BinaryEnd::None,
         BinaryEnd::Matched => v1::BinaryEnd::Matched,
         BinaryEnd::Skipped => v1::BinaryEnd::Skipped,
     };
-    v1::FileMatches {
+    let message = v1::FileMatches {
         root,
         path,
-        kinds: matches.kinds,
-        line_numbers: matches.line_numbers,
-        offsets: matches.offsets,
-        lengths: matches.lengths,
-        text: matches.text,
-        submatch_counts: matches.submatch_counts,
-        submatch_starts: matches.submatch_starts,
-        submatch_ends: matches.submatch_ends,
-        replacement_lengths: matches.replacement_lengths,
-        replacement_text: matches.replacement_text,
+        kinds: column(&mut matches.kinds),
+        line_numbers: column(&mut matches.line_numbers),
+        offsets: column(&mut matches.offsets),
+        lengths: column(&mut matches.lengths),
+        text: column(&mut matches.text),
+        submatch_counts: column(&mut matches.submatch_counts),
+        submatch_starts: column(&mut matches.submatch_starts),
+        submatch_ends: column(&mut matches.submatch_ends),
+        replacement_lengths: column(&mut matches.replacement_lengths),
+        replacement_text: column(&mut matches.replacement_text),
         matched_lines: matches.matched_lines,
         matches: matches.matches,
         bytes_searched: matches.bytes_searched,
         binary_offset: matches.binary_offset,
         binary_end: binary_end.into(),
         ..v1::FileMatches::default()
+    };
+    matches.clear();
+    message
+}
+
+/// What is in a column, in no more memory than it takes: results wait, and what waits is counted by its length. The column
+/// keeps its memory for the next file, so that it need not grow again.
+fn column<T: Copy>(column: &mut Vec<T>) -> Vec<T> {
+    if column.capacity() * size_of::<T>() > KEPT_COLUMN_BYTES {
+        let mut own = std::mem::take(column);
+        own.shrink_to_fit();
+        return own;
     }
+    column.as_slice().to_vec()
 }
 
 /// Why a scan gave no result.

@@ -33,9 +33,17 @@ impl Output {
     fn grew(&mut self, cost: u64) {
         self.open_bytes += cost;
         if self.open_bytes >= MAX_BATCH_BYTES as u64 {
-            self.full.push(std::mem::take(&mut self.open));
-            self.open_bytes = 0;
+            self.close();
         }
+    }
+
+    /// Ends the open batch. What it has grown to is given back: batches wait, and are counted by what is in them.
+    fn close(&mut self) {
+        let mut batch = std::mem::take(&mut self.open);
+        batch.files.shrink_to_fit();
+        batch.errors.shrink_to_fit();
+        self.full.push(batch);
+        self.open_bytes = 0;
     }
 
     /// Takes over everything of `other`, which is empty afterwards.
@@ -51,7 +59,7 @@ impl Output {
     /// The batches, and the sum of the counters.
     pub(super) fn finish(mut self) -> (Vec<v1::ResultBatch>, v1::Tally) {
         if !self.open.files.is_empty() || !self.open.errors.is_empty() {
-            self.full.push(self.open);
+            self.close();
         }
         (self.full, self.tally)
     }

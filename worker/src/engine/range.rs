@@ -28,6 +28,10 @@ pub(super) const RANGE_BYTES: u64 = 8 << 20;
 /// How much of a range is searched, and told, at a time, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// Results of a piece may take so many bytes, also where the budget is used up and cannot end: each line by itself would
+/// be a part.
+const MIN_PART_BYTES: u64 = 64 << 10;
+
 /// A piece of a file, in memory.
 struct Window<'a> {
     file: &'a dyn File,
@@ -171,6 +175,32 @@ impl Failure {
 }
 
 impl Thread<'_> {
+    /// The scan of a file stopped behind `lines` lines, at `offset`, because of its results, which are in
+    /// `self.matches`: they are its first part, and the rest is a range like any other.
+    pub(super) fn go_on_in_parts(
+        &mut self,
+        shard: &Arc<Shard>,
+        mut file: Range,
+        offset: u64,
+        lines: u64,
+    ) {
+        let share = share(&file, offset);
+        self.part(shard, &file, offset, lines);
+        self.output.tally.bytes_searched += offset;
+        shard.tick(0, offset);
+        file.start = offset;
+        file.weight.0 -= share.0;
+        let rest = Unit::Range(file);
+        let rest = if shard.is_expired() {
+            shard.give_back(rest)
+        } else {
+            Some(rest)
+        };
+        if let Some(Unit::Range(rest)) = rest {
+            self.range(shard, rest);
+        }
+    }
+
     /// Searches a range, and gives its rest back when the budget ends in the middle.
     pub(super) fn range(&mut self, shard: &Arc<Shard>, mut range: Range) {
         let file = match self.range_file(shard, &mut range) {
@@ -239,7 +269,7 @@ impl Thread<'_> {
                 return Ok(());
             }
             let len = window.lines(range.end, terminator, max_line)?;
-            let room = shard.result_room().max(1);
+            let room = shard.result_room().max(MIN_PART_BYTES);
             let scanner = self.scanners.get(&shard.plan);
             let (lines, matches) = (&window.bytes[..len], &mut self.matches);
             let scan = guarded(|| scanner.scan_part(lines, window.base, room, matches))

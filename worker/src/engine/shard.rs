@@ -121,7 +121,7 @@ impl Shard {
     }
 
     /// How often the results are as large as the budget.
-    fn fill(&self) -> u64 {
+    pub(super) fn fill(&self) -> u64 {
         let used = self.result_bytes.load(Ordering::Relaxed);
         used / self.budget.result_bytes.max(1)
     }

@@ -17,6 +17,8 @@ pub(super) struct Thread<'a> {
     /// Units of the shard in hand, taken from the end: depth first.
     pub(super) stack: Vec<Unit>,
     pub(super) output: Output,
+    /// Bytes searched in whole files, of which the shard is told at its next tick.
+    pub(super) untold_bytes: u64,
     pub(super) buffer: ReadBuf,
     pub(super) matches: Matches,
     pub(super) scanners: Scanners,
@@ -32,6 +34,7 @@ impl<'a> Thread<'a> {
             shared,
             stack: Vec::new(),
             output: Output::default(),
+            untold_bytes: 0,
             buffer: ReadBuf::new(),
             matches: Matches::new(),
             scanners: Scanners::default(),
@@ -71,6 +74,9 @@ impl<'a> Thread<'a> {
                 Unit::Run(run) => self.entries(shard, run),
                 Unit::Paths(paths) => self.paths(shard, paths),
                 Unit::Range(range) => self.range(shard, range),
+            }
+            if self.untold_bytes > 0 {
+                shard.tick(0, std::mem::take(&mut self.untold_bytes));
             }
             self.share(shard);
         }

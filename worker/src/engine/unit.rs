@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use regexctl_proto::domain::{Slice, Task, TaskKind, Weight};
-use regexctl_source::{Dir, File, Listing, NameSlice, Scope, name_hash};
+use regexctl_source::{Dir, EntryKind, File, Listing, NameSlice, Scope, name_hash};
 
 use crate::plan::Plan;
 
@@ -187,6 +187,43 @@ impl Run {
     /// How many entries are left.
     pub(super) fn len(&self) -> usize {
         self.to - self.from
+    }
+
+    /// What is left of an unsorted run as slices of its directory that hold nothing else of it, and the entries that share
+    /// their hash with something else and so lie in no such slice. None begins at 0, which would be the directory
+    /// itself, already counted.
+    pub(super) fn slices(&self) -> (Vec<NameSlice>, Vec<usize>) {
+        let entry = |i: usize| {
+            let entry = self.listing.get(i);
+            let left = (self.from..self.to).contains(&i) && entry.kind != EntryKind::Dir;
+            (name_hash(entry.name.to_bytes()), left.then_some(i))
+        };
+        let mut entries: Vec<(u32, Option<usize>)> = (0..self.listing.len()).map(entry).collect();
+        entries.push((0, None));
+        // Of those with the same hash, what is not left comes first.
+        entries.sort_unstable();
+        let (mut slices, mut without) = (Vec::new(), Vec::new());
+        let mut open = None;
+        let mut border = 0;
+        for (hash, left) in entries {
+            match left {
+                None => {
+                    // Whatever opened it has a smaller hash.
+                    slices.extend(open.take().map(|start| NameSlice {
+                        start,
+                        end: hash - 1,
+                    }));
+                    border = hash;
+                }
+                Some(i) if hash == border => without.push(i),
+                Some(_) => open = open.or(Some(border + 1)),
+            }
+        }
+        slices.extend(open.map(|start| NameSlice {
+            start,
+            end: u32::MAX,
+        }));
+        (slices, without)
     }
 
     /// Cuts off the entries from about `at` on, with their share of the weight. A sorted run is cut between two

@@ -22,8 +22,8 @@ const LISTING_BYTES: usize = 8 << 20;
 /// A directory with more entries is sorted by name hash, so that it can be cut into slices.
 const SLICEABLE_ENTRIES: usize = 4096;
 
-/// The same where lines are told: their files may have results of any size, and only between the entries of a
-/// sorted directory can a shard end. Fewer are read in the directory's own order, and finished.
+/// The same where lines are told: their files may have results of any size, so that a shard often ends between two of
+/// them. Fewer are read in the directory's own order; what is left of them becomes a slice for every few files.
 const SLICEABLE_ENTRIES_OF_LINES: usize = 64;
 
 /// How many times as long as its listing took a slice is scanned before the rest is given back. Without it a budget that
@@ -178,8 +178,9 @@ impl Thread<'_> {
     /// Works through a run, and gives parts of it away where another thread or the budget wants it.
     pub(super) fn entries(&mut self, shard: &Arc<Shard>, mut run: Run) {
         let listing = Arc::clone(&run.listing);
+        let told = run.sorted || shard.plan.want == v1::Want::Lines;
         // Grows as long as results are small, so that not many files go over the budget at once.
-        let mut step = if run.sorted { 1 } else { CHECK_ENTRIES };
+        let mut step = if told { 1 } else { CHECK_ENTRIES };
         loop {
             let rest = run.split_off(run.from + step);
             let room = shard.result_room();
@@ -189,7 +190,7 @@ impl Thread<'_> {
             if shard.is_dead() {
                 return;
             }
-            if run.sorted {
+            if told {
                 // What this step took, twice, must still fit.
                 let took = room - shard.result_room();
                 let fits = took * 2 < shard.result_room();
@@ -200,6 +201,9 @@ impl Thread<'_> {
                     Some(Unit::Run(back)) => run = back,
                     _ => return,
                 }
+            } else if told && shard.fill() >= 1 {
+                self.slice(shard, &run);
+                break;
             }
             if run.len() >= SPLIT_ENTRIES && self.shared.is_hungry() {
                 let middle = run.from + run.len() / 2;
@@ -211,10 +215,29 @@ impl Thread<'_> {
         self.keep(listing);
     }
 
+    /// The results have used up the budget in the middle of an unsorted run: what is left of it goes on the stack as slices
+    /// of the directory, which can be given back.
+    fn slice(&mut self, shard: &Arc<Shard>, run: &Run) {
+        let (slices, without) = run.slices();
+        for i in without {
+            self.entry(shard, &run.dir, &run.listing.get(i));
+        }
+        let weights = run.weight.split(slices.len() as u64);
+        let trees = slices.into_iter().zip(weights).map(|(slice, weight)| {
+            Unit::Tree(Tree {
+                root: run.dir.root,
+                path: run.dir.path.clone(),
+                slice,
+                weight,
+                scope: None,
+            })
+        });
+        self.stack.extend(trees);
+    }
+
     /// Some entries, all of them.
     fn chunk(&mut self, shard: &Arc<Shard>, run: &Run) {
         let (dir, listing) = (&run.dir, &run.listing);
-        let bytes = self.output.tally.bytes_searched;
         if run.sorted {
             self.take_dirs(shard, dir, listing, run.from..run.to, run.weight);
         }
@@ -224,8 +247,7 @@ impl Thread<'_> {
                 self.entry(shard, dir, &entry);
             }
         }
-        let bytes = self.output.tally.bytes_searched - bytes;
-        shard.tick(run.len() as u64, bytes);
+        shard.tick(run.len() as u64, std::mem::take(&mut self.untold_bytes));
     }
 
     /// Puts the directories among some entries on the stack; what is left of the weight is the files'.
@@ -377,7 +399,7 @@ impl Thread<'_> {
             let share = Weight(weight.0 / (left + 1));
             weight.0 -= share.0;
             self.named_path(shard, paths.root, path, share);
-            shard.tick(1, 0);
+            shard.tick(1, std::mem::take(&mut self.untold_bytes));
             let rest = Paths {
                 root: paths.root,
                 names: Vec::new(),

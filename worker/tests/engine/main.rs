@@ -1,13 +1,12 @@
 //! The engine, driven as a master drives it, against `walkdir` and the crate `regex` as oracles.
 
+mod results;
 mod rig;
 mod shrinks;
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,36 +15,7 @@ use regexctl_proto::domain::{Attempt, Budget, Grant, JobId, LeaseId, ShardId, Ta
 use regexctl_proto::v1;
 use regexctl_worker::plan::Plan;
 
-use rig::{Rig, TINY, UNLIMITED, spec};
-
-fn relative(root: &Path, path: &Path) -> Vec<u8> {
-    let path = path
-        .strip_prefix(root)
-        .expect("walkdir stays below its root");
-    path.as_os_str().as_bytes().to_vec()
-}
-
-/// Matching lines of every regular file below `root`.
-fn oracle(root: &Path, pattern: &str) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
-    let regex = regex::bytes::Regex::new(pattern).expect("the test's own pattern");
-    let mut all = BTreeMap::new();
-    for entry in walkdir::WalkDir::new(root) {
-        let entry = entry.expect("nothing vanishes in this test");
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let text = fs::read(entry.path()).expect("the test made it");
-        let lines: Vec<Vec<u8>> = text
-            .split_inclusive(|&b| b == b'\n')
-            .filter(|line| regex.is_match(line))
-            .map(<[u8]>::to_vec)
-            .collect();
-        if !lines.is_empty() {
-            all.insert(relative(root, entry.path()), lines);
-        }
-    }
-    all
-}
+use rig::{Rig, TINY, UNLIMITED, oracle, spec};
 
 #[test]
 fn one_shard_scans_a_tree() {
@@ -92,31 +62,6 @@ fn an_oversized_directory_is_given_back_in_slices() {
     // In more than one piece, and not a listing for every few files.
     let pieces = outcome.shards.saturating_sub(91);
     assert!((1..150).contains(&pieces), "{pieces} pieces");
-}
-
-#[test]
-fn large_results_end_a_shard_in_the_middle_of_a_directory() {
-    let dir = tempfile::tempdir().unwrap();
-    let text = "foo and more\n".repeat(1000);
-    for i in 0..1000 {
-        if i % 100 == 0 {
-            fs::create_dir(dir.path().join(format!("sub{i}"))).unwrap();
-        }
-        fs::write(dir.path().join(format!("n{i}")), &text).unwrap();
-    }
-    let budget = Budget {
-        time: Duration::from_secs(60),
-        result_bytes: 100_000,
-        remainder_bytes: 1 << 20,
-    };
-    for threads in [1, 4] {
-        let outcome = Rig::new(threads).root(&spec(dir.path(), "foo", v1::Want::Lines), budget);
-        assert_eq!((outcome.paths().len(), outcome.tally.scanned), (1000, 1000));
-        assert_eq!(outcome.tally.dirs_listed, 11);
-        // The budget, and a file of each thread that was begun before it ended.
-        let most = 100_000 + (threads + 1) * text.len();
-        assert!(outcome.largest <= most, "{} > {most}", outcome.largest);
-    }
 }
 
 #[test]

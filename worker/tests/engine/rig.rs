@@ -1,6 +1,7 @@
 //! Drives an engine as a master does, and gathers what it gives.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
@@ -22,7 +23,7 @@ pub(crate) struct Outcome {
     /// The most text of lines in one shard, in bytes.
     pub(crate) largest: usize,
     /// Weight of the remainders against the shards'.
-    done: u64,
+    pub(crate) done: u64,
 }
 
 impl Outcome {
@@ -53,7 +54,7 @@ impl Outcome {
 
 pub(crate) struct Rig {
     /// Counts jobs: a lease is never granted twice.
-    jobs: std::cell::Cell<u64>,
+    pub(crate) jobs: std::cell::Cell<u64>,
     pub(crate) engine: Engine,
     pub(crate) finished: mpsc::Receiver<Finished>,
 }
@@ -185,3 +186,32 @@ pub(crate) const TINY: Budget = Budget {
     result_bytes: 1,
     remainder_bytes: 1 << 20,
 };
+
+pub(crate) fn relative(root: &Path, path: &Path) -> Vec<u8> {
+    let path = path
+        .strip_prefix(root)
+        .expect("walkdir stays below its root");
+    path.as_os_str().as_bytes().to_vec()
+}
+
+/// Matching lines of every regular file below `root`.
+pub(crate) fn oracle(root: &Path, pattern: &str) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
+    let regex = regex::bytes::Regex::new(pattern).expect("the test's own pattern");
+    let mut all = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(root) {
+        let entry = entry.expect("nothing vanishes in this test");
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let text = fs::read(entry.path()).expect("the test made it");
+        let lines: Vec<Vec<u8>> = text
+            .split_inclusive(|&b| b == b'\n')
+            .filter(|line| regex.is_match(line))
+            .map(<[u8]>::to_vec)
+            .collect();
+        if !lines.is_empty() {
+            all.insert(relative(root, entry.path()), lines);
+        }
+    }
+    all
+}
