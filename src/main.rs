@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use regexctl::flags::{self, Action};
 use regexctl::{commands, run};
 
-// For the results of many files, held and freed on many threads.
+// Chosen by measurement: see docs/performance.md.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    regexctl_worker::memory::use_small_pages();
     let action = match flags::parse(std::env::args_os()) {
         Ok(action) => action,
         Err(error) => return told(&error),

@@ -11,10 +11,11 @@ use regexctl_proto::limits::{MAX_SLOTS, MAX_THREADS};
 use regexctl_proto::peer::master_url;
 use regexctl_source::{LocalSource, Roots};
 use regexctl_worker::engine::EngineConfig;
+use regexctl_worker::memory;
 use regexctl_worker::session::{self, SessionConfig};
 use tracing_subscriber::EnvFilter;
 
-// For the results of many files, held and freed on many threads.
+// Chosen by measurement: see docs/performance.md.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -67,6 +68,7 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
+    memory::use_small_pages();
     let Command::Serve(serve) = Cli::parse().command;
     match run(serve) {
         Ok(()) => ExitCode::SUCCESS,
