@@ -1,7 +1,7 @@
 //! Commands and files for many nodes at once, over OpenSSH.
 //!
 //! [`Remote`] says how a node is logged in to; the programs are the system's `ssh` and `scp`, so that a person's keys,
-//! agent and configuration serve as they do by hand. [`execute`] runs the same thing for many nodes in a window, [`gather`]
+//! agent and configuration serve as they do by hand. [`execute`] runs the same thing for many nodes in a window, [`Gathered`]
 //! folds equal outputs together.
 //!
 //! Invariants: every node that was asked for ends with one [`Outcome`]; nothing asks for a password or a

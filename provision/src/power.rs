@@ -1,7 +1,7 @@
 //! Switching nodes on and off, and asking whether they are.
 //!
-//! A node's [`Bmc`] says how: IPMI ([`ipmi`]) and the commands of a site ([`command`]) are programs that are run, Redfish
-//! ([`redfish`]) is spoken over HTTP, a Wake-on-LAN packet ([`wol`]) is sent by ourselves. Passwords
+//! A node's [`Bmc`] says how: IPMI (`ipmi`) and the commands of a site (`command`) are programs that are run, Redfish
+//! (`redfish`) is spoken over HTTP, a Wake-on-LAN packet (`wol`) is sent by ourselves. Passwords
 //! ([`secret`]) never appear in arguments, messages or results.
 //!
 //! Invariants: every node that was asked for gets one [`Answer`]; a BMC that does not answer costs its time limit

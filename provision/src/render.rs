@@ -1,6 +1,6 @@
 //! The configuration of every daemon, and what a node boots, as text made from the model.
 //!
-//! Everything here is pure: a checked [`Cluster`](crate::model::Cluster), the images that are
+//! Everything here is pure: a checked [`Cluster`], the images that are
 //! published ([`Images`]) and what is known of the master ([`Site`]) go in, bytes come out; no
 //! file is read, no program is run, no clock is looked at. Equal input gives equal bytes.
 //!
