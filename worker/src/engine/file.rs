@@ -21,6 +21,9 @@ use super::walk::count_skip;
 /// A file of at least this many bytes is split, where the search allows it.
 const SPLIT_FILE_BYTES: u64 = 32 << 20;
 
+/// A file of at least this many bytes is searched in parts from where its results have grown large.
+const PARTS_FILE_BYTES: u64 = 4 << 20;
+
 /// The most ranges a file is split into at first.
 const MAX_RANGES: u64 = 4096;
 
@@ -184,7 +187,9 @@ impl Thread<'_> {
             at_end: false,
             shard,
         };
-        let limit = if has_parts {
+        // Where a NUL may come late, a file that is searched as a whole is told exactly as ripgrep tells it; what a
+        // small one has to tell is bounded by its size.
+        let limit = if has_parts && (plan.text_mode() || size >= PARTS_FILE_BYTES) {
             WHOLE_RESULT_BYTES
         } else {
             u64::MAX
