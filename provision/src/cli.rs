@@ -13,6 +13,7 @@ pub mod set;
 mod check;
 mod dhcp_hosts;
 mod help;
+mod image;
 mod init;
 mod node;
 mod schema;
@@ -20,6 +21,8 @@ mod schema;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::image::inside;
 
 /// Turn bare machines into the nodes of a regexctl cluster.
 ///
@@ -47,8 +50,13 @@ enum Command {
     Check(check::Args),
     #[command(subcommand)]
     Node(node::Command),
+    #[command(subcommand)]
+    Image(image::Command),
     Schema(schema::Args),
     DhcpHosts(dhcp_hosts::Args),
+    /// Not for people: what this program does when it is started inside an image.
+    #[command(subcommand, hide = true)]
+    Inside(inside::Action),
     Completions(help::CompletionsArgs),
     Man(help::ManArgs),
 }
@@ -59,18 +67,22 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Node(command) => node::run(command),
+        Command::Image(command) => return ended(image::run(command)),
+        Command::Inside(action) => inside::act(action),
         Command::Schema(_) => schema::run(),
         Command::DhcpHosts(args) => dhcp_hosts::run(&args),
         Command::Completions(args) => help::completions(&args),
         Command::Man(args) => help::man(&args),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("regex-provision: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    ended(result.map(|()| ExitCode::SUCCESS))
+}
+
+/// The exit status; an error is told.
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("regex-provision: {error:#}");
+        ExitCode::from(2)
+    })
 }
 
 /// The definition of the command line.

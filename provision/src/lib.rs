@@ -18,6 +18,7 @@ pub mod dhcp;
 pub mod edit;
 pub mod file;
 pub mod hosts;
+pub mod image;
 pub mod import;
 pub mod init;
 pub mod initramfs;

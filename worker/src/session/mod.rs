@@ -6,6 +6,7 @@
 //! that commit still counts. Scanning never happens on an async thread.
 
 mod commit;
+mod notify;
 mod plans;
 mod rate;
 
@@ -226,6 +227,7 @@ impl Session {
             .await?
             .into_inner();
         info!(name = self.name, "attached");
+        notify::ready();
         let mut interval = tokio::time::interval(Duration::from_millis(REPORT_INTERVAL_MILLIS));
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
