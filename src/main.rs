@@ -1,6 +1,6 @@
 //! `regexctl`: the command a person types. Parses, runs, maps the outcome to an exit code.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use regexctl::flags::{self, Action};
@@ -13,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let action = match flags::parse(std::env::args_os()) {
         Ok(action) => action,
-        Err(error) => error.exit(),
+        Err(error) => return told(&error),
     };
     let result = match action {
         Action::Run(typed) => run::run(typed).map(run::Exit::code),
@@ -28,5 +28,21 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "regexctl: {error:#}");
             ExitCode::from(run::Exit::Failed.code())
         }
+    }
+}
+
+/// Prints help, the version, or what is wrong with the command line.
+fn told(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        // Whoever closed the pipe has read enough.
+        Err(cause) if cause.kind() != ErrorKind::BrokenPipe && !error.use_stderr() => {
+            let _ = writeln!(
+                std::io::stderr(),
+                "regexctl: cannot write to standard output: {cause}"
+            );
+            ExitCode::from(run::Exit::Failed.code())
+        }
+        _ if error.use_stderr() => ExitCode::from(run::Exit::Failed.code()),
+        _ => ExitCode::SUCCESS,
     }
 }

@@ -1,6 +1,5 @@
 //! Any text is refused or is a pattern; any bytes can be searched for it, in all modes; and
-//! the result is the same whether they are in memory or come as a stream, but for corners in
-//! which ripgrep's own results differ.
+//! the result is the same whether they are in memory or come as a stream.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -74,17 +73,6 @@ pub(crate) fn holds(data: &[u8]) {
     let mut streamed = Matches::new();
     let first = scanner.scan_slice(haystack, false, &mut in_memory);
     let second = scanner.scan_reader(Slowly(haystack), false, &mut streamed);
-    // In these corners ripgrep, too, tells other matches with memory maps than without: of `^`
-    // and `$` at line feeds within lines that NUL ends, and of context behind the last match.
-    let context = search.before_context + search.after_context > 0;
-    if pattern.null_data || search.max_count.is_some() && context {
-        return;
-    }
-    // A scan that ends early has seen as much of the file as the reading happened to bring.
-    if search.max_count.is_some() || search.want == Want::FilesWithMatch {
-        streamed.bytes_searched = in_memory.bytes_searched;
-        streamed.binary_offset = in_memory.binary_offset;
-    }
     let (first, second) = (first.ok(), second.ok());
     assert_eq!(
         (first, &in_memory),

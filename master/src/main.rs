@@ -86,7 +86,6 @@ fn run(args: &Serve) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_ansi(std::io::stderr().is_terminal())
         .init();
     // Held until the end.
     let _lock = lock(&args.data)?;

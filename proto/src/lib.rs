@@ -12,6 +12,7 @@
 pub mod cut;
 pub mod domain;
 pub mod limits;
+pub mod peer;
 mod tally;
 
 /// The generated messages and services of package `regexctl.v1`.

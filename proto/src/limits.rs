@@ -24,5 +24,8 @@ pub const MAX_GRANT_TASKS: usize = 4096;
 /// The most leases a worker may hold.
 pub const MAX_SLOTS: u32 = 64;
 
+/// The most threads that one process scans with.
+pub const MAX_THREADS: u16 = 1024;
+
 /// How often a worker reports its state at least, in milliseconds.
 pub const REPORT_INTERVAL_MILLIS: u64 = 500;

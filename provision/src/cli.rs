@@ -1,9 +1,10 @@
 //! The command line of `regex-provision`: parses, calls the library, prints.
 //!
 //! A command is a module here with an `Args` struct and a `run`. Standard output holds the
-//! whole result or nothing. Exit status: 0 done, 2 anything else.
+//! whole result or nothing. Exit status: 0 done, 2 anything else; commands for many nodes have further ones,
+//! which their help tells.
 //!
-//! What commands share: [`file`] finds and loads `cluster.toml`, [`set`] chooses nodes,
+//! What commands share: [`file`](mod@file) finds and loads `cluster.toml`, [`set`] chooses nodes,
 //! [`output`] prints.
 
 pub mod file;
@@ -12,10 +13,13 @@ pub mod set;
 
 mod check;
 mod dhcp_hosts;
+mod doctor;
+mod fanout;
 mod help;
 mod image;
 mod init;
 mod node;
+mod power;
 mod schema;
 
 use std::process::ExitCode;
@@ -52,6 +56,12 @@ enum Command {
     Node(node::Command),
     #[command(subcommand)]
     Image(image::Command),
+    #[command(subcommand)]
+    Power(power::Command),
+    Exec(fanout::ExecArgs),
+    Copy(fanout::CopyArgs),
+    Ssh(fanout::SshArgs),
+    Doctor(doctor::Args),
     Schema(schema::Args),
     DhcpHosts(dhcp_hosts::Args),
     /// Not for people: what this program does when it is started inside an image.
@@ -63,22 +73,23 @@ enum Command {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = match Cli::parse().command {
-        Command::Init(args) => init::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Node(command) => node::run(command),
-        Command::Image(command) => return ended(image::run(command)),
-        Command::Inside(action) => inside::act(action),
-        Command::Schema(_) => schema::run(),
-        Command::DhcpHosts(args) => dhcp_hosts::run(&args),
-        Command::Completions(args) => help::completions(&args),
-        Command::Man(args) => help::man(&args),
+        Command::Init(args) => init::run(&args).map(done),
+        Command::Check(args) => check::run(&args).map(done),
+        Command::Node(command) => node::run(command).map(done),
+        Command::Image(command) => image::run(command),
+        Command::Inside(action) => inside::act(action).map(done),
+        Command::Power(command) => power::run(&command),
+        Command::Exec(args) => Ok(fanout::exec(&args)),
+        Command::Copy(args) => Ok(fanout::copy(&args)),
+        Command::Ssh(args) => fanout::ssh(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Schema(_) => schema::run().map(done),
+        Command::DhcpHosts(args) => dhcp_hosts::run(&args).map(done),
+        Command::Completions(args) => help::completions(&args).map(done),
+        Command::Man(args) => help::man(&args).map(done),
     };
-    ended(result.map(|()| ExitCode::SUCCESS))
-}
-
-/// The exit status; an error is told.
-fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("regex-provision: {error:#}");
         ExitCode::from(2)

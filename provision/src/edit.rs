@@ -88,12 +88,13 @@ fn inline(list: &mut Array, node: &NodeEntry, profile: Option<&ProfileName>) {
         table.insert(key, text.into());
     }
     let mut table = Value::InlineTable(table);
-    table.decor_mut().set_prefix("\n  ");
+    // What stands behind the last element, such as its comment, stays behind it.
+    let behind = list.trailing().as_str().unwrap_or_default().to_owned();
+    let (comment, _) = behind.rsplit_once('\n').unwrap_or_default();
+    table.decor_mut().set_prefix(format!("{comment}\n  "));
     list.push_formatted(table);
-    if !list.trailing_comma() {
-        list.set_trailing_comma(true);
-        list.set_trailing("\n");
-    }
+    list.set_trailing_comma(true);
+    list.set_trailing("\n");
 }
 
 #[cfg(test)]
@@ -171,9 +172,27 @@ enabled = true
             "\
 node = [
   { name = \"s1\", address = \"10.0.0.1\" }, # the first
+  # more to come
 ]
 "
         ));
+    }
+
+    #[test]
+    fn a_list_in_one_line_grows_too() {
+        for text in [
+            "node = [{ name = \"s1\" }]",
+            "node = [ { name = \"s1\" }, ]",
+            "node = []",
+        ] {
+            let text = added(text);
+            let nodes: DocumentMut = text.parse().expect("it is TOML");
+            let count = nodes["node"].as_array().map(Array::len);
+            assert!(
+                count >= Some(2) && text.contains("\n  { name = \"t2.x\""),
+                "{text}"
+            );
+        }
     }
 
     #[test]

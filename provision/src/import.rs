@@ -29,7 +29,12 @@ pub enum ImportError {
     Before(Problems),
     /// With these nodes it would not be right.
     #[error("the nodes do not fit into the cluster")]
-    After(Vec<Misfit>),
+    After {
+        /// At most [`model::MAX_PROBLEMS`].
+        misfits: Vec<Misfit>,
+        /// How many more there are.
+        omitted: usize,
+    },
     /// The nodes cannot be written into the file.
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -75,13 +80,20 @@ pub fn import(
     }
     let text = match add_nodes(text, &nodes, profile) {
         Err(EditError::Exists(name)) => {
-            return Err(ImportError::After(vec![exists(&placed, &name)]));
+            let misfits = vec![exists(&placed, &name)];
+            return Err(ImportError::After {
+                misfits,
+                omitted: 0,
+            });
         }
         other => other?,
     };
     match model::parse(&text) {
         Ok(_) => Ok(Imported { text, nodes }),
-        Err(problems) => Err(ImportError::After(misfits(&text, &placed, &problems))),
+        Err(problems) => Err(ImportError::After {
+            misfits: misfits(&text, &placed, &problems),
+            omitted: problems.omitted,
+        }),
     }
 }
 

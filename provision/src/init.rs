@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use crate::machine::{Interface, InterfaceKind, Machine};
-use crate::model::{AddressRange, InterfaceName, Subnet};
+use crate::model::{AddressRange, InterfaceName, NodeIp, Subnet};
 
 /// Bridges that virtual machines and containers make for themselves.
 const FOREIGN_BRIDGES: [&str; 6] = ["docker", "virbr", "lxc", "lxd", "cni", "br-"];
@@ -126,7 +126,7 @@ pub fn render(machine: &Machine, interface: &Interface) -> String {
     };
     let gateway = interface
         .gateway
-        .filter(|gateway| subnet.has_host(*gateway));
+        .filter(|gateway| NodeIp::new(*gateway).is_ok() && subnet.has_host(*gateway));
     write_cluster(&mut out, machine, interface, master, subnet, gateway)
         .and_then(|()| write_dhcp(&mut out, machine, interface, master, subnet, gateway))
         .and_then(|()| write_nodes(&mut out, subnet, master))
@@ -166,13 +166,15 @@ name = \"cluster\"
     writeln!(out, "subnet = \"{subnet}\"")?;
     writeln!(
         out,
-        "master = \"{master}\"           # this machine, on that network"
+        "{:<30} # this machine, on that network",
+        format!("master = \"{master}\"")
     )?;
     match gateway {
         Some(gateway) => writeln!(out, "gateway = \"{gateway}\"")?,
         None => writeln!(
             out,
-            "#gateway = \"{master}\"         # a router, if nodes shall reach other networks"
+            "{:<30} # a router, if nodes shall reach other networks",
+            format!("#gateway = \"{master}\"")
         )?,
     }
     match &machine.domain {
@@ -254,7 +256,8 @@ mode = \"proxy\"",
             writeln!(out, "mode = \"full\"")?;
             writeln!(
                 out,
-                "range = \"{range}\"   # for machines that are not known yet"
+                "{:<30} # for machines that are not known yet",
+                format!("range = \"{range}\"")
             )?;
             writeln!(out, "#lease = \"12h\"")?;
         }
@@ -262,7 +265,7 @@ mode = \"proxy\"",
             writeln!(out, "mode = \"full\"")?;
             writeln!(
                 out,
-                "#range = \"...\"    # for machines that are not known yet"
+                "#range = \"...\"                  # for machines that are not known yet"
             )?;
         }
     }
@@ -286,8 +289,8 @@ fn write_nodes(out: &mut String, subnet: Subnet, master: Ipv4Addr) -> std::fmt::
 # What nodes share. The profile `default` applies to every node; others to those that name them.
 [profile.default]
 image = \"base\"
-root = \"ram\"                     # or \"ramdisk\", or \"nfs\"
-#usr = \"nfs\"                     # /usr over NFS instead of in the root
+root = \"ram\"                   # or \"ramdisk\", or \"nfs\"
+#usr = \"nfs\"                   # /usr over NFS instead of in the root
 #console = [\"tty0\", \"ttyS0,115200n8\"]
 #kernel-args = [\"quiet\"]
 #bmc = {{ kind = \"ipmi\", address = \"{{node}}-bmc\", user = \"admin\", credentials = \"/etc/regex-provision/bmc\" }}
@@ -300,10 +303,14 @@ root = \"ram\"                     # or \"ramdisk\", or \"nfs\"
 #address = \"{single}\"
 #
 #[[node]]
-#name = \"s[0-1]\"                  # ranges: s[0-9], rack[1-4]n[01-24], s[1,3,5-7]
+#name = \"s[0-1]\"                # ranges: s[0-9], rack[1-4]n[01-24], s[1,3,5-7]
 #mac = [\"52:54:00:00:00:02\", \"52:54:00:00:00:03\"]
-#address = \"{first}\"              # the first one; the others follow in order
-#tags = [\"rack1\"]"
+{}
+#tags = [\"rack1\"]",
+        format_args!(
+            "{:<30} # the first one; the others follow in order",
+            format!("#address = \"{first}\"")
+        )
     )
 }
 
@@ -363,3 +370,7 @@ fn write_rest(out: &mut String, machine: &Machine) -> std::fmt::Result {
     }
     writeln!(out, "]")
 }
+
+#[cfg(test)]
+#[path = "init_tests.rs"]
+mod tests;

@@ -6,6 +6,9 @@
 //! renders it for a DHCP server, [`import`] and [`edit`] put it into `cluster.toml`, [`machine`]
 //! and [`init`] write a first one. [`store`] keeps images and artifacts on disk, [`initramfs`] is
 //! what a node runs between its loader and its system. [`cli`] is the command line.
+//! and [`init`] write a first one. [`store`] keeps images and artifacts on disk.
+//! [`render`](mod@render) makes the configuration of every daemon, and what nodes boot. [`cli`] is the
+//! command line.
 //!
 //! Invariants:
 //! - input is bytes from a person: any of it either becomes model values or a list of
@@ -15,7 +18,9 @@
 
 pub mod cli;
 pub mod dhcp;
+pub mod doctor;
 pub mod edit;
+pub mod fanout;
 pub mod file;
 pub mod hosts;
 pub mod image;
@@ -25,4 +30,8 @@ pub mod initramfs;
 pub mod machine;
 pub mod model;
 pub mod nodeset;
+pub mod parallel;
+pub mod power;
+pub mod process;
+pub mod render;
 pub mod store;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use dhcp_servers::DhcpServer;
 
-use crate::model::{Hostname, InterfaceName, SshKey, Subnet, Suite, TimeZone};
+use crate::model::{Hostname, InterfaceName, NodeIp, SshKey, Subnet, Suite, TimeZone};
 
 /// The most public keys that are taken over.
 const MAX_KEYS: usize = 16;
@@ -89,7 +89,8 @@ impl Interface {
             let mask = u32::MAX.checked_shl(32 - u32::from(prefix))?;
             let base = Ipv4Addr::from(u32::from(address) & mask);
             let subnet = Subnet::new(base, prefix).ok()?;
-            subnet.has_host(address).then_some((address, subnet))
+            let is_host = NodeIp::new(address).is_ok() && subnet.has_host(address);
+            is_host.then_some((address, subnet))
         };
         self.addresses.iter().find_map(network)
     }

@@ -74,3 +74,6 @@ impl fmt::Display for NodeEntry {
         write!(f, "{} {} {}", self.hostname, self.ip, self.mac)
     }
 }
+
+#[cfg(test)]
+mod tests;

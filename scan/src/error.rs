@@ -73,6 +73,12 @@ pub enum ScanError {
     /// The flag that the scanner was made with was raised.
     #[error("cancelled")]
     Cancelled,
+    /// The searcher lost its place in the file, and no result of it can be trusted.
+    #[error(
+        "the search lost its place: -m with -U, -v and lines of context behind a match (-A, -C) does not work \
+         for every file; leave one of them out"
+    )]
+    PlaceLost,
     /// A part was given to a scanner whose search [`crate::splittable`] refuses.
     #[error("this search cannot be done in parts")]
     NotSplittable,
@@ -87,6 +93,8 @@ pub(crate) enum Stop {
     ResultTooLarge,
     /// The matcher or the sink saw the flag.
     Cancelled,
+    /// The searcher panicked, see [`ScanError::PlaceLost`].
+    PlaceLost,
     /// The matcher and the searcher do not go together.
     Config(ConfigError),
 }

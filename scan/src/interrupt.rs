@@ -108,7 +108,7 @@ impl Matcher for Interruptible<'_> {
 }
 
 /// The line buffer of a new searcher, in bytes.
-const LINE_BUFFER_BYTES: usize = 64 << 10;
+pub(crate) const LINE_BUFFER_BYTES: usize = 64 << 10;
 
 /// What a transcoder asks for at a time, in bytes.
 const DECODE_BUFFER_BYTES: usize = 8 << 10;

@@ -8,7 +8,7 @@ use grep_matcher::{LineTerminator, Matcher as _};
 use grep_regex::{Error, ErrorKind, RegexMatcher, RegexMatcherBuilder};
 
 use crate::error::PatternError;
-use crate::spec::{CaseMode, MAX_PATTERN_NESTING, PatternSpec};
+use crate::spec::{CaseMode, MAX_PATTERN_NESTING, PatternSpec, may_anchor_text};
 
 /// A compiled pattern, shared by threads; each makes its own [`crate::Scanner`] of it.
 #[derive(Debug, Clone)]
@@ -22,6 +22,10 @@ pub struct Pattern {
     pub(crate) is_empty: bool,
     /// It holds a literal NUL, and can match only where NUL is a byte like any other.
     pub(crate) needs_nul: bool,
+    /// It may have an anchor that is not one of lines.
+    pub(crate) anchors: bool,
+    /// It may ask whether the characters around a place are of a word.
+    pub(crate) looks_around: bool,
 }
 
 impl Pattern {
@@ -43,6 +47,12 @@ impl Pattern {
             }
             built => (built.map_err(|e| describe(&e, spec))?, false),
         };
+        // Where a match must lie in a line, the matcher knows best.
+        let anchors = if spec.multi_line {
+            may_anchor_text(spec)
+        } else {
+            matcher.line_terminator().is_none()
+        };
         Ok(Self {
             matcher,
             line_terminator: if spec.crlf {
@@ -56,6 +66,8 @@ impl Pattern {
             null_data: spec.null_data,
             is_empty: spec.patterns.is_empty(),
             needs_nul,
+            anchors: spec.null_data || anchors,
+            looks_around: may_look_around(spec),
         })
     }
 
@@ -70,6 +82,14 @@ impl Pattern {
                 .non_matching_bytes()
                 .is_some_and(|bytes| bytes.contains(terminator))
     }
+}
+
+/// Whether a pattern may hold a word boundary of Unicode: `\b` and its relatives, or what `word` adds. May say yes for a
+/// pattern that holds none.
+fn may_look_around(spec: &PatternSpec) -> bool {
+    const BOUNDARIES: [&str; 4] = ["\\b", "\\B", "\\<", "\\>"];
+    let holds = |text: &String| BOUNDARIES.iter().any(|sign| text.contains(sign));
+    !spec.no_unicode && (spec.word || (!spec.fixed_strings && spec.patterns.iter().any(holds)))
 }
 
 fn builder(spec: &PatternSpec) -> RegexMatcherBuilder {

@@ -3,26 +3,31 @@
 //! Two searchers share the work. `direct` takes a file in memory, without looking for a byte order mark, and is
 //! the fast path. `stream` reads through a line buffer, transcodes, and turns NUL into line
 //! terminators or ends at it, exactly as ripgrep does without memory maps. A file in memory goes
-//! the second way only when it holds a NUL that matters, needs transcoding, or is longer than the longest
-//! line allowed, so that its result does not depend on how it was read.
+//! the second way only when it holds a NUL that matters, needs transcoding, is longer than the longest
+//! line allowed, or when what is found depends on how much the line buffer holds, so that its result does not depend on
+//! how it was read.
 
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use grep_matcher::Matcher;
 use grep_regex::{RegexCaptures, RegexMatcher};
 use grep_searcher::{BinaryDetection, MmapChoice, Searcher, SearcherBuilder};
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use crate::error::{ScanError, SpecError, Stop};
-use crate::interrupt::{Input, Interruptible};
+use crate::interrupt::{Input, Interruptible, LINE_BUFFER_BYTES};
 use crate::matches::{BinaryEnd, Matches};
 use crate::pattern::Pattern;
 use crate::sink::{FileSink, Wanted};
 use crate::spec::{
     Binary, Encoding, MAX_FILE_RESULT_BYTES, SearchSpec, Want, needs_transcoding, splits,
 };
+
+/// The longest byte order mark.
+const MARK_BYTES: usize = 3;
 
 /// Scans files, one after the other, for one pattern. Each thread has its own.
 ///
@@ -37,10 +42,13 @@ pub struct Scanner {
     pub(crate) max_line_bytes: usize,
     /// Nothing can match, so nothing is searched, whatever is wanted; as in ripgrep.
     pub(crate) hopeless: bool,
-    /// The pattern may have an anchor that is not one of the lines searched: `\A`, or `^` where
-    /// NUL ends lines. A line matches by itself, but its submatches are found only where the line
-    /// buffer begins or ends, so files must pass through that.
+    /// What is found depends on how much of the file the line buffer holds at a time, so files must pass
+    /// through that; see [`buffer_matters`].
     buffer_matters: bool,
+    /// The pattern looks at the characters around a place; see [`stray_line`].
+    looks_around: bool,
+    /// See [`kept_place`].
+    may_lose_place: bool,
     pub(crate) splittable: bool,
     pub(crate) direct: Engine,
     stream: Engine,
@@ -152,14 +160,18 @@ impl Scanner {
         Ok(Self {
             captures,
             cancel,
-            wanted,
             binary,
             encoding: spec.encoding.clone(),
             max_line_bytes,
-            buffer_matters: pattern.null_data
-                || (!pattern.multi_line && matcher.line_terminator().is_none()),
+            may_lose_place: wanted.multi_line
+                && spec.invert
+                && spec.max_count.is_some()
+                && spec.after_context > 0,
+            looks_around: pattern.looks_around && !wanted.multi_line,
+            buffer_matters: !wanted.multi_line && buffer_matters(pattern, spec),
             hopeless: (pattern.is_empty && !spec.invert) || spec.max_count == Some(0),
             splittable: splits(pattern.multi_line, pattern.null_data, spec),
+            wanted,
             matcher,
             direct,
             stream,
@@ -228,7 +240,10 @@ impl Scanner {
             Encoding::Auto => needs_transcoding(bytes),
             Encoding::Label(_) => true,
         };
-        transcodes || bytes.len() >= self.max_line_bytes || self.buffer_matters
+        transcodes
+            || bytes.len() >= self.max_line_bytes
+            || self.buffer_matters
+            || (self.looks_around && stray_line(bytes, self.line_terminator()))
     }
 
     fn scan<R: Read>(
@@ -265,12 +280,14 @@ impl Scanner {
         let (result, reader_failed) = match source {
             Source::Slice(bytes) => {
                 let searcher = self.direct.with(nul);
-                (searcher.search_slice(matcher, bytes, &mut sink), false)
+                let search = || searcher.search_slice(matcher, bytes, &mut sink);
+                (kept_place(self.may_lose_place, search), false)
             }
             Source::Stream(reader) => {
                 let mut input = Input::new(reader, &self.cancel);
                 let searcher = self.stream.with(nul);
-                let result = searcher.search_reader(matcher, &mut input, &mut sink);
+                let search = || searcher.search_reader(matcher, &mut input, &mut sink);
+                let result = kept_place(self.may_lose_place, search);
                 if input.may_have_grown_buffer(self.max_line_bytes) {
                     self.stream.renew();
                 }
@@ -292,6 +309,7 @@ impl Scanner {
     pub(crate) fn scan_error(&self, stop: Stop, reader_failed: bool) -> ScanError {
         match stop {
             Stop::Cancelled => ScanError::Cancelled,
+            Stop::PlaceLost => ScanError::PlaceLost,
             Stop::ResultTooLarge => ScanError::ResultTooLarge {
                 limit: self.wanted.max_result_bytes,
             },
@@ -305,6 +323,45 @@ impl Scanner {
             Stop::Config(error) => ScanError::Io(std::io::Error::other(error)),
         }
     }
+}
+
+/// Searches. Where matches may span lines and lines that do not match are wanted, at most so many of them with context behind
+/// them, the searcher steps back to that context behind the last match, and when it then meets what it
+/// has already seen it panics; ripgrep ends with that.
+fn kept_place(may_lose_place: bool, search: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
+    if !may_lose_place {
+        return search();
+    }
+    // What the search had in hand is given up or cleared by the caller.
+    catch_unwind(AssertUnwindSafe(search)).unwrap_or(Err(Stop::PlaceLost))
+}
+
+/// Whether a search by lines finds something else when the line buffer holds all of the file.
+///
+/// The pattern may have an anchor that is not one of the lines searched: `\A`, or `^` where NUL ends lines. A line matches by
+/// itself, but its submatches are found only where the buffer begins or ends. And where a scan ends early, ripgrep
+/// goes on to the end of its buffer for lines of context, and, when lines that do not match are wanted, tells the
+/// buffer, or its lines up to the next that does, as searched.
+fn buffer_matters(pattern: &Pattern, spec: &SearchSpec) -> bool {
+    let context = spec.before_context + spec.after_context > 0;
+    let one_is_enough = matches!(spec.want, Want::FilesWithMatch | Want::FilesWithoutMatch);
+    pattern.anchors
+        || (spec.max_count.is_some() && (context || spec.invert))
+        || (one_is_enough && spec.invert)
+}
+
+/// Whether some line, with which the line buffer may begin, begins in the middle of a character. For such bytes the regex engine
+/// looks for the character's start in up to three bytes before, and so sees the line before, when the buffer holds
+/// it.
+fn stray_line(bytes: &[u8], terminator: u8) -> bool {
+    let is_stray = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+    if bytes.len() > LINE_BUFFER_BYTES {
+        return !bytes.is_ascii();
+    }
+    // The first bytes are read by themselves, to find a byte order mark; and a last line that is not terminated, at the end.
+    let mut first = bytes.iter().take(MARK_BYTES).enumerate();
+    let stray_first = first.any(|(at, &byte)| byte == terminator && is_stray(at + 1));
+    stray_first || memrchr(terminator, bytes).is_some_and(|at| is_stray(at + 1))
 }
 
 /// Where the bytes of a file are.

@@ -72,7 +72,8 @@ impl Sink for FileSink<'_> {
             }
             Want::CountMatches => {
                 self.out.matched_lines += self.lines(found);
-                self.out.matches += if self.wanted.invert {
+                // Inverted, the count is of what `CountLines` counts.
+                self.out.matches += if self.wanted.invert && !self.wanted.multi_line {
                     1
                 } else {
                     self.count_submatches(found)?.max(1)

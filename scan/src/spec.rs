@@ -183,7 +183,10 @@ impl Default for SearchSpec {
 /// What follows from other lines is in the way: context, matches over lines, a limit on
 /// matches, a label of an encoding (whose state runs on), and results for which a scan ends
 /// early; so are patterns that anchor to the text's ends. `Skip` is, too, because what it tells of a file
-/// depends on a NUL further on. The caller asks [`needs_transcoding`] about the file's first bytes.
+/// depends on a NUL further on. One thing that follows from the line before remains: of a line that begins in the middle
+/// of a character, the regex engine takes the bytes before it for the character's start when it decides about Unicode's
+/// word boundaries, so there the first line of a part may differ, as the first of a line buffer does in ripgrep.
+/// The caller asks [`needs_transcoding`] about the file's first bytes.
 pub fn splittable(pattern: &PatternSpec, search: &SearchSpec) -> bool {
     splits(pattern.multi_line, pattern.null_data, search) && !may_anchor_text(pattern)
 }
@@ -191,7 +194,7 @@ pub fn splittable(pattern: &PatternSpec, search: &SearchSpec) -> bool {
 /// Whether a pattern may hold an anchor whose submatches ripgrep finds only where its buffer begins
 /// or ends: `\A`, `\z` or their equals (`(?-m:^)`), and where NUL ends lines each anchor, as it is
 /// one of `\n`. May say yes for a pattern that holds none.
-fn may_anchor_text(pattern: &PatternSpec) -> bool {
+pub(crate) fn may_anchor_text(pattern: &PatternSpec) -> bool {
     if pattern.null_data && pattern.whole_line {
         return true;
     }

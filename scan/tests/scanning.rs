@@ -260,6 +260,33 @@ fn cancelling_ends_each_way_to_scan() {
     ));
 }
 
+/// Where ripgrep ends with a panic.
+#[test]
+fn a_lost_place_is_told() {
+    let spec = PatternSpec {
+        multi_line: true,
+        ..pattern("[^a]a")
+    };
+    let search = SearchSpec {
+        invert: true,
+        max_count: Some(1),
+        after_context: 1,
+        ..SearchSpec::default()
+    };
+    let mut scanner = scanner(&spec, &search);
+    let mut out = Matches::new();
+    for _ in 0..2 {
+        let lost = scanner.scan_slice(b"\n\na\n\n", false, &mut out);
+        assert!(matches!(lost, Err(ScanError::PlaceLost)), "{lost:?}");
+        let lost = scanner.scan_reader(&b"\n\na\n\n"[..], false, &mut out);
+        assert!(matches!(lost, Err(ScanError::PlaceLost)), "{lost:?}");
+        assert_eq!(out, Matches::new());
+        let hit = scanner.scan_slice(b"b\n", false, &mut out);
+        assert!(hit.expect("it has one line"));
+        out.clear();
+    }
+}
+
 /// The flag is raised while a scan runs that finds nothing and would take far longer.
 #[test]
 fn a_running_scan_is_cancelled() {

@@ -39,7 +39,7 @@ pub use buffer::{READ_BUFFER_BYTES, ReadBuf};
 pub use error::{ErrorKind, SourceError};
 pub use filter::{
     Filter, FilterError, FilterSpec, GlobSpec, MAX_IGNORE_FILE_BYTES, MAX_NOTES, Scope, SkipReason,
-    Verdict, type_list,
+    TypeSpec, Verdict, type_list,
 };
 pub use listing::{Entry, EntryKind, Listing, MIN_LISTING_BYTES, SliceFill};
 pub use local::{LocalSource, Map, Roots, RootsError};

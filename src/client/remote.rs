@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use regexctl_proto::cut::{JoinError, Joiner};
 use regexctl_proto::limits::{MAX_MESSAGE_BYTES, PROTOCOL};
+use regexctl_proto::peer::{causes, other_version};
 use regexctl_proto::v1;
 use regexctl_proto::v1::jobs_client::JobsClient;
 use regexctl_proto::v1::results_reply::Event;
@@ -42,12 +43,12 @@ pub enum RemoteError {
         source: tonic::transport::Error,
     },
     /// Nobody answers.
-    #[error("cannot reach the master at {url}; is regex-master serving there?")]
+    #[error("cannot reach the master at {url}: {why}; is regex-master serving there?")]
     Connect {
         /// Where.
         url: String,
-        /// Why.
-        source: tonic::transport::Error,
+        /// All that the transport says of it.
+        why: String,
     },
     /// It speaks another version of the protocol.
     #[error(
@@ -114,9 +115,9 @@ impl Master {
         let channel =
             runtime
                 .block_on(endpoint.connect())
-                .map_err(|source| RemoteError::Connect {
+                .map_err(|error| RemoteError::Connect {
                     url: url.to_owned(),
-                    source,
+                    why: causes(&error),
                 })?;
         let client = JobsClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -130,9 +131,12 @@ impl Master {
 
     /// An answer that is not a result.
     fn refused(&self, status: &tonic::Status) -> RemoteError {
-        let (url, message) = (self.url.clone(), status.message().to_owned());
+        let url = self.url.clone();
+        if let Some(message) = other_version(status) {
+            return RemoteError::Version { url, message };
+        }
+        let message = status.message().to_owned();
         match status.code() {
-            Code::FailedPrecondition | Code::Unimplemented => RemoteError::Version { url, message },
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal => {
                 RemoteError::Lost { url, message }
             }

@@ -39,10 +39,8 @@ pub struct RunArgs {
     pub iglobs: Vec<String>,
     /// `--glob-case-insensitive`
     pub glob_case_insensitive: bool,
-    /// `-t`
-    pub types: Vec<String>,
-    /// `-T`
-    pub types_not: Vec<String>,
+    /// `-t` and `-T`, in the order typed.
+    pub types: Vec<FileType>,
     /// `-d`
     pub max_depth: Option<u64>,
     /// `--max-filesize`, in bytes.
@@ -152,7 +150,6 @@ impl Default for RunArgs {
             iglobs: Vec::new(),
             glob_case_insensitive: false,
             types: Vec::new(),
-            types_not: Vec::new(),
             max_depth: None,
             max_filesize: None,
             follow: false,
@@ -206,6 +203,15 @@ pub enum PatternSource {
     Pattern(String),
     /// `-f FILE`; `-` is standard input.
     File(PathBuf),
+}
+
+/// A file type that was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileType {
+    /// As in `--type-list`, or `all`.
+    pub name: String,
+    /// `-T`, not `-t`.
+    pub exclude: bool,
 }
 
 /// A list of paths to search.

@@ -23,7 +23,7 @@ mod table;
 pub(crate) mod value;
 
 pub use args::{
-    Binary, Boundary, CaseMode, ColorChoice, Context, FilesFrom, Master, Mode, NodesArgs,
+    Binary, Boundary, CaseMode, ColorChoice, Context, FileType, FilesFrom, Master, Mode, NodesArgs,
     PatternSource, RunArgs, SearchMode, Sort,
 };
 pub use command::{Shell, command};

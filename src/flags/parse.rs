@@ -238,9 +238,11 @@ fn in_config(config: &Config, error: &Error) -> Error {
             "--help and --version are for the command line only".to_owned()
         }
         _ => {
+            // What is wrong, and what would be right; the rest is of the command line.
             let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+            let paragraph = text.split("\n\n").next().unwrap_or_default();
+            let paragraph = paragraph.strip_prefix("error: ").unwrap_or(paragraph);
+            paragraph.trim_end().to_owned()
         }
     };
     command::run().error(

@@ -303,14 +303,18 @@ fn context_sides_win_over_both() {
 
 #[test]
 fn lists_keep_their_order() {
-    let args = flags("-e a -f b -e c -g x -g !y --iglob z -t rust -t py -T c");
+    let args = flags("-e a -f b -e c -g x -g !y --iglob z -t rust -T c -t py");
     let pattern = |text: &str| PatternSource::Pattern(text.to_owned());
     let file = PatternSource::File("b".into());
     assert_eq!(args.patterns, [pattern("a"), file, pattern("c")]);
     assert_eq!(args.globs, ["x", "!y"]);
     assert_eq!(args.iglobs, ["z"]);
-    assert_eq!(args.types, ["rust", "py"]);
-    assert_eq!(args.types_not, ["c"]);
+    let types: Vec<_> = args
+        .types
+        .iter()
+        .map(|of| (&*of.name, of.exclude))
+        .collect();
+    assert_eq!(types, [("rust", false), ("c", true), ("py", false)]);
     let args = flags("--files-from a --files0-from - --files-from b");
     let lists: Vec<_> = args
         .files_from

@@ -5,6 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use regexctl_proto::limits::MAX_THREADS;
+use regexctl_proto::peer;
+
 /// `FROM=TO` of `--map`: paths below FROM here are below TO on the nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
@@ -119,28 +122,14 @@ pub fn mapping(value: &OsStr) -> Result<Mapping, String> {
 
 /// The address of a master, `http://HOST:PORT`; the scheme may be left out.
 pub(crate) fn master_url(value: &OsStr) -> Result<String, String> {
-    let wrong = "not the address of a master, such as http://10.0.0.1:7411";
-    let value = text(value)?;
-    let authority = match value.split_once("://") {
-        Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
-        Some(("https", _)) => {
-            return Err("the master speaks plain HTTP/2; write http://".to_owned());
-        }
-        Some(_) => return Err(wrong.to_owned()),
-        None => value,
-    };
-    let Some((host, port)) = authority.rsplit_once(':') else {
-        return Err(format!("{wrong}: the port is missing"));
-    };
-    if host.is_empty()
-        || host.contains(['/', '@', ' '])
-        || (host.contains(':') && !(host.starts_with('[') && host.ends_with(']')))
-    {
-        return Err(wrong.to_owned());
-    }
-    match port.parse::<u16>() {
-        Ok(1..) => Ok(format!("http://{authority}")),
-        _ => Err(format!("{wrong}: {port:?} is not a port")),
+    peer::master_url(text(value)?).map_err(|error| error.to_string())
+}
+
+/// A number of threads; 0 stands for one for each core.
+pub(super) fn threads(value: &OsStr) -> Result<usize, String> {
+    match number(value)? {
+        threads if threads <= usize::from(MAX_THREADS) => Ok(threads),
+        _ => Err(format!("the limit is {MAX_THREADS}")),
     }
 }
 
@@ -185,25 +174,19 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_masters_are_checked() {
-        let url = |text: &str| master_url(OsStr::new(text));
-        assert_eq!(url("http://m:7411"), Ok("http://m:7411".to_owned()));
-        assert_eq!(url("http://m:7411/"), Ok("http://m:7411".to_owned()));
-        assert_eq!(url("m:7411"), Ok("http://m:7411".to_owned()));
-        assert_eq!(url("[::1]:7411"), Ok("http://[::1]:7411".to_owned()));
-        for wrong in [
-            "",
-            "m",
-            "http://m",
-            "https://m:1",
-            "ftp://m:1",
-            "m:0",
-            "m:65536",
-            ":1",
-            "a/b:1",
-            "::1:1",
-        ] {
-            assert!(url(wrong).is_err(), "{wrong:?}");
-        }
+    fn threads_have_a_limit() {
+        let threads = |text: &str| threads(OsStr::new(text));
+        assert_eq!(threads("0"), Ok(0));
+        assert_eq!(threads("1024"), Ok(1024));
+        assert_eq!(threads("1025"), Err("the limit is 1024".to_owned()));
+        assert!(threads("-1").is_err());
+    }
+
+    #[test]
+    fn an_address_says_what_is_wrong_with_it() {
+        let error = master_url(OsStr::new("m")).unwrap_err();
+        assert!(error.ends_with("the port is missing"), "{error}");
+        assert!(master_url(OsStr::from_bytes(b"m\xff:1")).is_err());
+        assert_eq!(master_url(OsStr::new("m:1")), Ok("http://m:1".to_owned()));
     }
 }

@@ -21,8 +21,14 @@ pub(super) fn filter(args: &RunArgs, environment: &Environment, base: Vec<u8>) -
     let iglobs = args.iglobs.iter().map(glob(true));
     v1::FilterSpec {
         globs: globs.chain(iglobs).collect(),
-        types: args.types.clone(),
-        types_not: args.types_not.clone(),
+        types: args
+            .types
+            .iter()
+            .map(|of| v1::FileType {
+                name: of.name.clone(),
+                exclude: of.exclude,
+            })
+            .collect(),
         max_depth: args.max_depth,
         max_filesize: args.max_filesize,
         follow: args.follow,

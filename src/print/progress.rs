@@ -27,7 +27,7 @@ const FIRST_ESTIMATE: Duration = Duration::from_secs(1);
 /// Steps of the bar.
 const STEPS: u64 = 1000;
 
-/// The line on standard error.
+/// The line on standard error. Taken away when dropped, however the job ends.
 #[derive(Debug)]
 pub struct ProgressLine {
     bar: ProgressBar,
@@ -83,9 +83,10 @@ impl ProgressLine {
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
     }
+}
 
-    /// Takes the line away for good.
-    pub fn finish(self) {
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
 }
@@ -133,8 +134,12 @@ fn text(
     if errors > 0 {
         let _ = write!(text, ", {} errors", Count(errors));
     }
-    if progress.workers > 1 {
-        let _ = write!(text, ", {} workers", progress.workers);
+    match progress.workers {
+        0 => text.push_str(", waiting for a worker"),
+        1 => {}
+        workers => {
+            let _ = write!(text, ", {workers} workers");
+        }
     }
     if let Some(left) = time_left(elapsed, done) {
         let _ = write!(text, ", {} left", Clock(left.as_secs()));
@@ -221,6 +226,19 @@ mod tests {
     }
 
     #[test]
+    fn the_line_tells_what_a_job_waits_for() {
+        let mut alone = progress(0, v1::Tally::default());
+        let text = |progress: &v1::Progress| {
+            let (tally, rates) = (v1::Tally::default(), Rates::default());
+            text(progress, &tally, &rates, Duration::ZERO, 0.0)
+        };
+        alone.workers = 0;
+        assert!(text(&alone).ends_with("0 matching lines, waiting for a worker"));
+        alone.workers = 1;
+        assert!(text(&alone).ends_with("0 matching lines"));
+    }
+
+    #[test]
     fn no_time_left_is_told_before_it_means_something() {
         assert_eq!(time_left(Duration::from_millis(900), 0.5), None);
         assert_eq!(time_left(Duration::from_secs(9), 0.0), None);
@@ -252,7 +270,6 @@ mod tests {
         line.update(&progress(1, v1::Tally::default()));
         assert!(line.rates.samples.is_empty());
         assert_eq!(line.suspend(|| 7), 7);
-        line.finish();
     }
 
     #[test]

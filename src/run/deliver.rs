@@ -2,6 +2,7 @@
 //! standard error.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use regexctl_proto::v1;
@@ -15,6 +16,9 @@ use crate::flags::Sort;
 use crate::job::Request;
 use crate::print::progress::ProgressLine;
 use crate::print::{PrintConfig, Printer, Summary};
+
+/// How long a job may be without a worker before that is told.
+const WORKER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why delivery ends before the job does.
 #[derive(Debug)]
@@ -73,6 +77,8 @@ pub(super) struct Delivery<'a> {
     errors: u64,
     /// Roots that are not there, of those in the job.
     roots_missing: usize,
+    /// Since when the job has had no worker; none once it had one, or that was told.
+    idle_since: Option<Instant>,
 }
 
 impl<'a> Delivery<'a> {
@@ -90,6 +96,7 @@ impl<'a> Delivery<'a> {
             matched: false,
             errors: 0,
             roots_missing: 0,
+            idle_since: Some(Instant::now()),
         }
     }
 
@@ -106,7 +113,7 @@ impl<'a> Delivery<'a> {
             }
             match event {
                 Some(Event::Batch(batch)) => self.batch(batch)?,
-                Some(Event::Progress(progress)) => self.progress.update(&progress),
+                Some(Event::Progress(progress)) => self.went_on(&progress),
                 Some(Event::Finished(end)) => return ended(end),
                 None => {
                     let error = anyhow::anyhow!("the job ended without saying how");
@@ -126,12 +133,32 @@ impl<'a> Delivery<'a> {
         for error in &batch.errors {
             path.clear();
             self.display(error.root, &error.path, &mut path);
-            let missing = error.kind() == v1::FileErrorKind::NotFound && error.path.is_empty();
+            // Of a part: it was there when the search began.
+            let missing = error.kind() == v1::FileErrorKind::NotFound
+                && error.path.is_empty()
+                && !error.of_part;
             self.roots_missing += usize::from(missing);
             self.failed(&path, &error.message);
         }
         self.path = path;
         self.flush()
+    }
+
+    /// Shows the progress, or once, where no progress is shown, that there is nobody to make any.
+    fn went_on(&mut self, progress: &v1::Progress) {
+        self.progress.update(progress);
+        if progress.workers > 0 {
+            self.idle_since = None;
+        }
+        let waited = self.idle_since.map(|since| since.elapsed());
+        if waited.is_some_and(|waited| waited >= WORKER_PATIENCE) {
+            self.idle_since = None;
+            if self.request.messages && !self.progress.is_visible() {
+                let message = "no worker is attached to the master; the job waits for one";
+                // Without a standard error there is nobody to tell.
+                let _ = writeln!(io::stderr(), "regexctl: {message}");
+            }
+        }
     }
 
     fn display(&self, root: u32, path: &[u8], out: &mut Vec<u8>) {
@@ -189,7 +216,7 @@ impl<'a> Delivery<'a> {
 
     /// Prints what stands at the end, and says how the program ends.
     pub(super) fn finish(self, end: &v1::JobEnd, summary: &Summary) -> anyhow::Result<Exit> {
-        self.progress.finish();
+        drop(self.progress);
         let mut printer = self.printer;
         let printed = (|| {
             for kept in self.sorted.into_iter().flat_map(Sorted::finish) {

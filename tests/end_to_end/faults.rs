@@ -154,6 +154,8 @@ fn a_worker_that_is_stopped_drains() {
     assert_eq!(rest.len() + 1, expected.len());
     assert!(rest.iter().all(|line| expected.binary_search(line).is_ok()));
     cluster.wait_for_workers(2);
+    // To the master that is no loss.
+    assert_eq!(cluster.master_log(), "");
 }
 
 #[test]

@@ -11,7 +11,11 @@
 mod bad_input;
 mod faults;
 mod harness;
+mod peers;
 mod property;
+mod settings;
 mod slow_reader;
+mod startup;
 mod table;
+mod terminal;
 mod trees;

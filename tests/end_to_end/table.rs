@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::harness::cluster::Cluster;
 use crate::harness::command::{self, run_with};
 use crate::harness::normal::{Form, Paths, difference};
-use crate::harness::scratch::Scratch;
+use crate::harness::scratch::{Scratch, write};
 use crate::trees;
 use rows::{Row, Tree};
 
@@ -121,6 +121,44 @@ fn cluster_output_is_ripgreps() {
     let trees = Trees::new();
     let cluster = Cluster::start(&trees.scratch.path(), 3);
     compare_all(&trees, Some(&cluster.url));
+}
+
+/// Of a file with a late NUL, what is printed does not depend on what its thread has searched before. (ripgrep's depends
+/// on it: see [`command::rg`].)
+#[test]
+fn a_late_nul_is_found_in_the_same_place_behind_a_long_line() {
+    let scratch = Scratch::new();
+    let root = scratch.dir("tree");
+    let long = "x".repeat(300_000) + "\n";
+    let late = "a line that matches\n".repeat(10_000) + "\0\n";
+    write(&root, "a-long", &long);
+    write(&root, "b-late", &late);
+    write(&root, "c-long", &long);
+    write(&root, "d-late", &late);
+    let cluster = Cluster::start(&root, 1);
+    for name in ["b-late", "d-late"] {
+        let args = ["-n", "-H", "-e", "line"];
+        let mut rg = command::rg(&root);
+        rg.arg("-uuu").args(args).arg(name);
+        let expected = command::run(rg);
+        expected.expect_code(0);
+        assert!(
+            expected.stdout.len() > 100_000,
+            "lines are told: {expected}"
+        );
+        for master in [None, Some(cluster.url.as_str())] {
+            let flags = ["-j1", "--sort=path"];
+            let ours = command::search(&root, master, flags.into_iter().chain(args));
+            let ours = command::run(ours);
+            ours.expect_code(0);
+            let of_file: Vec<_> = ours
+                .stdout
+                .split_inclusive(|&b| b == b'\n')
+                .filter(|line| line.starts_with(name.as_bytes()))
+                .collect();
+            assert!(of_file.concat() == expected.stdout, "{name}: {ours}");
+        }
+    }
 }
 
 /// `--files-from` in its forms: what ripgrep prints when the paths are its arguments.

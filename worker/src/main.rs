@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use regexctl_proto::limits::MAX_SLOTS;
+use regexctl_proto::limits::{MAX_SLOTS, MAX_THREADS};
+use regexctl_proto::peer::master_url;
 use regexctl_source::{LocalSource, Roots};
 use regexctl_worker::engine::EngineConfig;
 use regexctl_worker::session::{self, SessionConfig};
@@ -38,7 +39,7 @@ enum Command {
 #[derive(Args)]
 struct Serve {
     /// The master, for example `http://10.0.0.1:7411`.
-    #[arg(long, value_name = "URL", env = "REGEXCTL_MASTER")]
+    #[arg(long, value_name = "URL", env = "REGEXCTL_MASTER", value_parser = master_url)]
     master: String,
 
     /// A directory that jobs may search; give it several times for several.
@@ -49,7 +50,7 @@ struct Serve {
     roots: Vec<PathBuf>,
 
     /// Threads that scan [default: the number of cores].
-    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_THREADS)))]
     threads: Option<u16>,
 
     /// The name that `regexctl nodes` and results show [default: the host's name].
@@ -108,6 +109,7 @@ fn run(serve: Serve) -> anyhow::Result<()> {
     runtime.block_on(async {
         let shutdown = shutdown().context("cannot listen for signals")?;
         session::serve(config, shutdown).await?;
+        tracing::info!("drained");
         anyhow::Ok(())
     })
 }

@@ -10,7 +10,7 @@ use regexctl_scan::{
     Binary, CaseMode, Encoding, Limits, Pattern, PatternError, PatternSpec, Scanner, SearchSpec,
     SpecError, Want, splittable,
 };
-use regexctl_source::{Filter, FilterError, FilterSpec, GlobSpec};
+use regexctl_source::{Filter, FilterError, FilterSpec, GlobSpec, TypeSpec};
 
 /// Why a job's description cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -223,8 +223,14 @@ fn filter_spec(spec: v1::FilterSpec) -> FilterSpec {
                 case_insensitive: glob.case_insensitive,
             })
             .collect(),
-        types: spec.types,
-        types_not: spec.types_not,
+        types: spec
+            .types
+            .into_iter()
+            .map(|of| TypeSpec {
+                name: of.name,
+                exclude: of.exclude,
+            })
+            .collect(),
         max_depth: spec.max_depth,
         max_filesize: spec.max_filesize,
         follow: spec.follow,

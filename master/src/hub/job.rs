@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regexctl_proto::domain::{Task, TaskKind, error_cost};
+use regexctl_proto::domain::{Slice, Task, TaskKind, error_cost};
 use regexctl_proto::limits::MAX_BATCH_BYTES;
 use regexctl_proto::v1::{self, JobOutcome};
 
@@ -42,8 +42,8 @@ pub(super) struct Job {
     /// What the scheduler was told of the assembler.
     held: Held,
     tally: v1::Tally,
-    /// Split files of which a range was given up.
-    abandoned: BTreeSet<(u32, Vec<u8>)>,
+    /// Split files of which a range, and directories of which a later slice, failed or was given up.
+    failed: BTreeSet<(u32, Vec<u8>)>,
     /// When progress was last told.
     progress: Duration,
 }
@@ -73,7 +73,7 @@ impl Job {
             ended: false,
             held: Held::default(),
             tally: v1::Tally::default(),
-            abandoned: BTreeSet::new(),
+            failed: BTreeSet::new(),
             progress: now,
         }
     }
@@ -85,12 +85,34 @@ impl Job {
         shard: u64,
         node: &Arc<str>,
         tally: &v1::Tally,
-        results: Vec<v1::ResultBatch>,
+        mut results: Vec<v1::ResultBatch>,
     ) -> Settled {
         self.tally.absorb(tally);
         let mut out = Output::default();
+        out.dropped_bytes += self.fail_parts(&mut results);
         self.assembler.add(now, shard, node, results, &mut out);
         self.settle(out)
+    }
+
+    /// Counts a split file as failed with the first error of its ranges, and a directory with the first of its slices, and
+    /// drops the others. Returns their cost.
+    fn fail_parts(&mut self, results: &mut [v1::ResultBatch]) -> u64 {
+        let mut dropped = 0;
+        for batch in results {
+            batch.errors.retain(|error| {
+                if !error.of_part {
+                    return true;
+                }
+                let first = self.failed.insert((error.root, error.path.clone()));
+                if first {
+                    tally::fail_part(&mut self.tally, error.directory);
+                } else {
+                    dropped += error_cost(error);
+                }
+                first
+            });
+        }
+        dropped
     }
 
     /// Tasks that were given up.
@@ -99,7 +121,10 @@ impl Job {
         let mut bytes = 0;
         for task in tasks {
             let first = match &task.kind {
-                TaskKind::Range { path, .. } => self.abandoned.insert((task.root, path.clone())),
+                TaskKind::Range { path, .. } => self.failed.insert((task.root, path.clone())),
+                TaskKind::Tree { path, slice } if slice.start != Slice::WHOLE.start => {
+                    self.failed.insert((task.root, path.clone()))
+                }
                 TaskKind::Tree { .. } | TaskKind::Paths { .. } => true,
             };
             for error in tally::abandon(&mut self.tally, task, attempts, first) {
@@ -196,5 +221,77 @@ impl Job {
             dropped: out.dropped_bytes,
             held: changed.then_some(held),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regexctl_proto::domain::Weight;
+    use regexctl_proto::v1::results_reply::Event;
+
+    #[test]
+    fn what_was_split_fails_once_whatever_becomes_of_its_parts() {
+        let spec = v1::JobSpec {
+            roots: vec![v1::Root::default()],
+            ..v1::JobSpec::default()
+        };
+        let now = Duration::ZERO;
+        let mut job = Job::new(now, Arc::new(spec), 0, 1 << 20);
+        let error = |path: &str| v1::FileError {
+            path: path.into(),
+            message: "shrank".to_owned(),
+            of_part: true,
+            ..v1::FileError::default()
+        };
+        let batch = |paths: &[&str]| v1::ResultBatch {
+            errors: paths.iter().map(|path| error(path)).collect(),
+            ..v1::ResultBatch::default()
+        };
+        let node: Arc<str> = "node".into();
+        // Who found the files counted them, and who listed the directory first.
+        let found = v1::Tally {
+            seen: 3,
+            scanned: 3,
+            dirs_seen: 2,
+            dirs_listed: 2,
+            ..v1::Tally::default()
+        };
+        let first = job.add(now, 1, &node, &found, vec![batch(&["a", "b", "a"])]);
+        assert_eq!(first.dropped, error_cost(&error("a")));
+        let none = v1::Tally::default();
+        let second = job.add(now, 2, &node, &none, vec![batch(&["b"]), batch(&["b"])]);
+        assert_eq!(second.dropped, 2 * error_cost(&error("b")));
+        let range = Task {
+            root: 0,
+            weight: Weight(0),
+            kind: TaskKind::Range {
+                path: b"b".to_vec(),
+                start: 0,
+                end: 9,
+                size: 9,
+            },
+        };
+        let slice = |start| Task {
+            root: 0,
+            weight: Weight(0),
+            kind: TaskKind::Tree {
+                path: b"d".to_vec(),
+                slice: Slice { start, end: 9 },
+            },
+        };
+        job.abandon(&[range, slice(2), slice(5)], 8);
+        let mut of_slice = batch(&["d"]);
+        of_slice.errors[0].directory = true;
+        job.add(now, 3, &node, &none, vec![of_slice]);
+        assert_eq!((job.tally.scanned, job.tally.failed), (1, 2));
+        assert_eq!((job.tally.dirs_listed, job.tally.dirs_failed), (1, 1));
+        assert!(job.tally.balances());
+        job.end(JobOutcome::Complete, "", JobStats::default());
+        let mut told = Vec::new();
+        while let Some((Event::Batch(batch), _)) = job.outbox.wait() {
+            told.extend(batch.errors.into_iter().map(|error| error.path));
+        }
+        assert_eq!(told, [b"a", b"b", b"d"]);
     }
 }

@@ -177,7 +177,7 @@ fn add(args: &ImportArgs) -> anyhow::Result<()> {
         Err(ImportError::Before(problems)) => {
             tell_problems(&problems, &file, &text);
             bail!(
-                "{}; correct them first, nothing was written",
+                "{}; correct the file first, nothing was written",
                 summary(&problems, &path)
             )
         }
@@ -186,7 +186,7 @@ fn add(args: &ImportArgs) -> anyhow::Result<()> {
             let count = counted(problems.len(), "problem");
             bail!("{count} in the host list {list_name}; nothing was written")
         }
-        Err(ImportError::After(misfits)) => {
+        Err(ImportError::After { misfits, omitted }) => {
             let mut told = String::new();
             for misfit in &misfits {
                 let name = if misfit.place.is_some() {
@@ -197,7 +197,7 @@ fn add(args: &ImportArgs) -> anyhow::Result<()> {
                 writeln!(told, "{name}:{misfit}").expect("writing to a String cannot fail");
             }
             tell(&told);
-            let count = counted(misfits.len(), "problem");
+            let count = counted(misfits.len() + omitted, "problem");
             bail!("{count} in the host list {list_name}; nothing was written")
         }
         Err(error @ ImportError::Edit(_)) => return Err(error.into()),

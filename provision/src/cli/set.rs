@@ -11,7 +11,8 @@ Sets of nodes:
   @all  @up  @down                            all; by what `status` knows
   @TAG  @image=NAME  @profile=NAME            by what cluster.toml says
   rack1n[01-24]&@down                         both at once
-  @all,!s3  or  @all -x s3                    all but one";
+  @all,!s3  or  @all -x s3                    all but one
+Put quotes around a set: to the shell, brackets, ! and & mean something else.";
 
 /// Some nodes, which must be named.
 #[derive(Debug, Clone, clap::Args)]

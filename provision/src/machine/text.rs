@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::model::{Hostname, Suite};
+use crate::model::{Hostname, NodeIp, Suite};
 
 /// The DNS servers of a `resolv.conf`, without those on the loopback, and its first domain.
 pub(super) fn resolv(text: &str) -> (Vec<Ipv4Addr>, Option<Hostname>) {
@@ -12,7 +12,7 @@ pub(super) fn resolv(text: &str) -> (Vec<Ipv4Addr>, Option<Hostname>) {
         match (words.next(), words.next()) {
             (Some("nameserver"), Some(address)) => {
                 let address = address.parse::<Ipv4Addr>().ok();
-                servers.extend(address.filter(|a| !a.is_loopback() && !a.is_unspecified()));
+                servers.extend(address.filter(|address| NodeIp::new(*address).is_ok()));
             }
             (Some("search" | "domain"), Some(name)) => {
                 domain = domain.or_else(|| name.trim_end_matches('.').parse().ok());

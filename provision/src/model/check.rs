@@ -50,7 +50,8 @@ pub fn check(text: &str) -> Checked {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
-        report.error(span, syntax(error.message()), "correct the TOML");
+        let (what, fix) = syntax(error.message());
+        report.syntax(span, what, fix);
     }
     let span = table.span();
     let value = toml::Spanned::new(span, toml::de::DeValue::Table(table.into_inner()));
@@ -88,10 +89,18 @@ pub fn node_lines(text: &str) -> Vec<usize> {
         .collect()
 }
 
-/// The parser's message in one line.
-fn syntax(message: &str) -> String {
+/// The parser's message in one line, and what to do.
+fn syntax(message: &str) -> (String, &'static str) {
     let words: Vec<_> = message.split_whitespace().collect();
-    words.join(" ")
+    let what = words.join(" ");
+    let fix = if what.contains("duplicate key") {
+        "each key and each section may be there once"
+    } else if what.contains("must be quoted") {
+        "write texts in quotes, numbers and true or false without"
+    } else {
+        "correct the TOML"
+    };
+    (what, fix)
 }
 
 fn cluster(raw: &RawFile, text: &str, report: &mut Reporter) -> Option<Cluster> {

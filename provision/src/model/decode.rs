@@ -7,16 +7,17 @@
 //! Invariants: what is [`Field::Invalid`] has been reported; what is [`Field::Absent`] was
 //! not written; nothing here looks at two fields at once, that is the work of `check`.
 
-use std::collections::BTreeSet;
-use std::str::FromStr;
+mod section;
+mod word;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde_json::{Map, Value};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::name::quoted;
-use super::problem::{Reporter, Span};
+pub(crate) use section::{Named, Reader, Section, described, flag, in_order, object, table};
+pub(crate) use word::{choices, closest, text, texts, word, words};
+
+use super::problem::{Reporter, Span, what_and_fix};
 
 /// A value, and where it is written.
 #[derive(Debug, Clone)]
@@ -128,6 +129,16 @@ impl<'r> Context<'r> {
         result
     }
 
+    /// Reads the section with this name, of the kind that is being read: `image base`.
+    pub(crate) fn named<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let kind = self.path.pop().unwrap_or_default();
+        self.path.push(format!("{kind} {name}"));
+        let result = read(self);
+        self.path.pop();
+        self.path.push(kind);
+        result
+    }
+
     /// An error in what is being read.
     pub(crate) fn error(&mut self, span: Span, what: &str, fix: impl Into<String>) {
         let what = self.path.iter().map(String::as_str).chain([what]);
@@ -137,7 +148,7 @@ impl<'r> Context<'r> {
 
     /// An error in the form of the values' parsers: `WHAT; FIX`.
     fn error_text(&mut self, span: Span, text: &str) {
-        let (what, fix) = text.rsplit_once("; ").unwrap_or((text, "correct it"));
+        let (what, fix) = what_and_fix(text);
         self.error(span, what, fix);
     }
 }
@@ -171,7 +182,7 @@ pub(crate) fn mistyped<T>(
     fix: &str,
     context: &mut Context<'_>,
 ) -> Option<T> {
-    let what = format!("{} where {wanted} belongs", kind(value.get_ref()));
+    let what = format!("expected {wanted}, found {}", kind(value.get_ref()));
     context.error(value.span(), &what, fix);
     None
 }
@@ -297,355 +308,4 @@ impl<T: Decode> Decode for OneOrMany<T> {
         let many = Vec::<At<T>>::schema(generator);
         json_schema!({ "anyOf": [one, many] })
     }
-}
-
-/// Tables by name, such as `[image.NAME]`, in the order of the file.
-#[derive(Debug, Clone)]
-pub(crate) struct Named<N, T>(pub(crate) Vec<(At<N>, At<T>)>);
-
-impl<N, T> Default for Named<N, T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<N: FromStr<Err: ToString>, T: Decode> Decode for Named<N, T> {
-    fn decode(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
-        let DeValue::Table(table) = value.get_ref() else {
-            return mistyped(value, "a table", "write a section for each name", context);
-        };
-        let mut entries = Vec::new();
-        for (key, value) in in_order(table) {
-            let text: &str = key.get_ref();
-            let name = N::from_str(text)
-                .map_err(|error| context.error_text(key.span(), &error.to_string()));
-            let value_at = At {
-                span: value.span(),
-                value: context.inside(text, |context| T::decode(value, context)),
-            };
-            if let (Ok(name), Some(value)) = (name, value_at.value) {
-                let span = value_at.span;
-                entries.push((
-                    At {
-                        value: name,
-                        span: key.span(),
-                    },
-                    At { value, span },
-                ));
-            }
-        }
-        Some(Self(entries))
-    }
-
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object", "additionalProperties": T::schema(generator) })
-    }
-}
-
-/// The entries of a table, as they are written.
-pub(crate) fn in_order<'t, 'i>(
-    table: &'t DeTable<'i>,
-) -> Vec<(
-    &'t Spanned<std::borrow::Cow<'i, str>>,
-    &'t Spanned<DeValue<'i>>,
-)> {
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    entries
-}
-
-/// A table whose keys are known. Implemented by `table!`.
-pub(crate) trait Section: Sized {
-    /// Reads its keys.
-    fn read(reader: &mut Reader<'_, '_>, context: &mut Context<'_>) -> Self;
-
-    /// Adds its keys to a schema: all, and those that must be there.
-    fn properties(
-        generator: &mut SchemaGenerator,
-        all: &mut Map<String, Value>,
-        required: &mut BTreeSet<String>,
-    );
-}
-
-/// Reads the keys of a table, and then knows which ones nobody asked for.
-pub(crate) struct Reader<'t, 'i> {
-    table: &'t DeTable<'i>,
-    known: Vec<&'static str>,
-}
-
-impl<'t, 'i> Reader<'t, 'i> {
-    pub(crate) fn new(table: &'t DeTable<'i>) -> Self {
-        let known = Vec::with_capacity(24);
-        Self { table, known }
-    }
-
-    /// The value of a key.
-    pub(crate) fn field<T: Decode>(
-        &mut self,
-        key: &'static str,
-        context: &mut Context<'_>,
-    ) -> Field<T> {
-        self.known.push(key);
-        let Some(value) = self.table.get(key) else {
-            return Field::Absent;
-        };
-        let span = value.span();
-        match context.inside(key, |context| T::decode(value, context)) {
-            Some(value) => Field::Given(At { value, span }),
-            None => Field::Invalid(span),
-        }
-    }
-
-    /// Reports the keys that nobody asked for.
-    pub(crate) fn finish(self, context: &mut Context<'_>) {
-        // The usual case, without a search: as many keys as were found.
-        let asked = |key: &str| self.known.contains(&key);
-        for (key, _) in in_order(self.table) {
-            let text: &str = key.get_ref();
-            if asked(text) {
-                continue;
-            }
-            let fix = match closest(text, self.known.iter().copied()) {
-                Some(close) => format!("did you mean `{close}`?"),
-                None => format!("the keys here are: {}", self.known.join(", ")),
-            };
-            context.error(key.span(), &format!("unknown key {}", quoted(text)), fix);
-        }
-    }
-}
-
-/// What somebody may have meant by a word that is none of these.
-pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_ascii_lowercase().replace('_', "-");
-    known
-        .into_iter()
-        .map(|candidate| {
-            let candidate_lower = candidate.to_ascii_lowercase();
-            (strsim::jaro_winkler(&word, &candidate_lower), candidate)
-        })
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
-}
-
-/// Declares tables: `"key" field: Type` with `, required` or `, default VALUE`, and at the end
-/// perhaps `..field: Section` whose keys belong to the same table.
-macro_rules! table {
-    ($(
-        $(#[doc = $about:literal])*
-        $name:ident {
-            $(
-                $(#[doc = $doc:literal])*
-                $key:literal $field:ident: $type:ty $(, $flag:ident $($default:expr)?)?;
-            )*
-            $(.. $flat:ident: $flat_type:ty;)?
-        }
-    )*) => {$(
-        $(#[doc = $about])*
-        #[derive(Debug, Clone, Default)]
-        pub(crate) struct $name {
-            $($(#[doc = $doc])* pub(crate) $field: $crate::model::decode::Field<$type>,)*
-            $(pub(crate) $flat: $flat_type,)?
-        }
-
-        impl $crate::model::decode::Section for $name {
-            fn read(
-                reader: &mut $crate::model::decode::Reader<'_, '_>,
-                context: &mut $crate::model::decode::Context<'_>,
-            ) -> Self {
-                Self {
-                    $($field: reader.field($key, context),)*
-                    $($flat: <$flat_type>::read(reader, context),)?
-                }
-            }
-
-            fn properties(
-                generator: &mut schemars::SchemaGenerator,
-                all: &mut serde_json::Map<String, serde_json::Value>,
-                required: &mut std::collections::BTreeSet<String>,
-            ) {
-                use $crate::model::decode::Decode;
-                // Not every table has a key that must be there.
-                let _ = &required;
-                $({
-                    let schema = <$type>::schema(generator);
-                    let default: &[serde_json::Value] = &[$($(serde_json::json!($default))?)?];
-                    let schema = $crate::model::decode::described(schema, &[$($doc),*], default);
-                    all.insert($key.into(), schema.to_value());
-                    $($crate::model::decode::flag!($flag, $key, required);)?
-                })*
-                $(<$flat_type>::properties(generator, all, required);)?
-            }
-        }
-
-        impl $crate::model::decode::Decode for $name {
-            fn decode(
-                value: &toml::Spanned<toml::de::DeValue<'_>>,
-                context: &mut $crate::model::decode::Context<'_>,
-            ) -> Option<Self> {
-                use $crate::model::decode::{Reader, Section, mistyped};
-                let toml::de::DeValue::Table(table) = value.get_ref() else {
-                    return mistyped(value, "a table", "write it as a section, or in braces", context);
-                };
-                let mut reader = Reader::new(table);
-                let section = Self::read(&mut reader, context);
-                reader.finish(context);
-                Some(section)
-            }
-
-            fn schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                generator.subschema_for::<Self>()
-            }
-        }
-
-        impl schemars::JsonSchema for $name {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).trim_start_matches("Raw").into()
-            }
-
-            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                $crate::model::decode::object::<Self>(generator, &[$($about),*])
-            }
-        }
-    )*};
-}
-pub(crate) use table;
-
-/// What a flag behind a key of `table!` means.
-macro_rules! flag {
-    (required, $key:literal, $required:ident) => {
-        $required.insert($key.into())
-    };
-    (default, $key:literal, $required:ident) => {};
-}
-pub(crate) use flag;
-
-/// Declares words: an enum of the model, each value by its word, with a description.
-macro_rules! words {
-    ($($vis:vis $type:ident { $($word:literal $variant:ident $doc:literal,)* })*) => {$(
-        impl $type {
-            /// The word for it in `cluster.toml`.
-            $vis fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-        }
-
-        impl std::fmt::Display for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl $crate::model::decode::Decode for $type {
-            fn decode(
-                value: &toml::Spanned<toml::de::DeValue<'_>>,
-                context: &mut $crate::model::decode::Context<'_>,
-            ) -> Option<Self> {
-                const WORDS: &[(&str, $type)] = &[$(($word, $type::$variant)),*];
-                $crate::model::decode::word(value, WORDS, context)
-            }
-
-            fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                $crate::model::decode::choices(&[$(($word, $doc)),*])
-            }
-        }
-    )*};
-}
-pub(crate) use words;
-
-/// Reads one of some words.
-pub(crate) fn word<T: Copy>(
-    value: &Spanned<DeValue<'_>>,
-    words: &[(&str, T)],
-    context: &mut Context<'_>,
-) -> Option<T> {
-    let list = words.iter().map(|(word, _)| format!("{word:?}"));
-    let fix = || format!("write one of {}", list.collect::<Vec<_>>().join(", "));
-    let DeValue::String(text) = value.get_ref() else {
-        return mistyped(value, "a text", &fix(), context);
-    };
-    let found = words.iter().find(|(word, _)| word == text);
-    if let Some((_, value)) = found {
-        return Some(*value);
-    }
-    let close = closest(text, words.iter().map(|(word, _)| *word));
-    let fix = close.map_or_else(fix, |word| format!("did you mean {word:?}?"));
-    context.error(value.span(), &format!("unknown word {}", quoted(text)), fix);
-    None
-}
-
-/// The schema of one of some words.
-pub(crate) fn choices(words: &[(&str, &str)]) -> Schema {
-    let choice = |(word, doc): &(&str, &str)| json_schema!({ "const": word, "description": doc });
-    json_schema!({ "oneOf": words.iter().map(choice).collect::<Vec<_>>() })
-}
-
-/// Declares types that are parsed from a text, with the schema's description of it.
-macro_rules! texts {
-    ($($type:ty: $about:literal $(, pattern $pattern:literal)?;)*) => {$(
-        impl $crate::model::decode::Decode for $type {
-            fn decode(
-                value: &toml::Spanned<toml::de::DeValue<'_>>,
-                context: &mut $crate::model::decode::Context<'_>,
-            ) -> Option<Self> {
-                $crate::model::decode::text(value, $about, context)
-            }
-
-            fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({
-                    "type": "string",
-                    "title": $about,
-                    $("pattern": $pattern,)?
-                })
-            }
-        }
-    )*};
-}
-pub(crate) use texts;
-
-/// Reads a text that is parsed.
-pub(crate) fn text<T: FromStr<Err: ToString>>(
-    value: &Spanned<DeValue<'_>>,
-    wanted: &str,
-    context: &mut Context<'_>,
-) -> Option<T> {
-    let DeValue::String(text) = value.get_ref() else {
-        return mistyped(value, wanted, "write it in quotes", context);
-    };
-    text.parse()
-        .map_err(|error: T::Err| context.error_text(value.span(), &error.to_string()))
-        .ok()
-}
-
-/// The schema with a description (the lines of a doc comment) and perhaps a default.
-pub(crate) fn described(mut schema: Schema, doc: &[&str], default: &[Value]) -> Schema {
-    schema.insert("description".into(), prose(doc).into());
-    if let Some(default) = default.first() {
-        schema.insert("default".into(), default.clone());
-    }
-    schema
-}
-
-/// The schema of a table.
-pub(crate) fn object<T: Section>(generator: &mut SchemaGenerator, about: &[&str]) -> Schema {
-    let (mut all, mut required) = (Map::new(), BTreeSet::new());
-    T::properties(generator, &mut all, &mut required);
-    let mut schema = json_schema!({
-        "type": "object",
-        "description": prose(about),
-        "properties": all,
-        "additionalProperties": false,
-    });
-    if !required.is_empty() {
-        schema.insert("required".into(), serde_json::json!(required));
-    }
-    schema
-}
-
-/// The lines of a doc comment as one paragraph.
-fn prose(doc: &[&str]) -> String {
-    let lines: Vec<_> = doc.iter().map(|line| line.trim()).collect();
-    lines.join(" ")
 }

@@ -3,6 +3,7 @@
 //! A problem is printed in one line, `FILE:LINE:COLUMN: WHAT; FIX`, which editors understand,
 //! or for a person at a terminal with the line itself and a mark below it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -173,6 +174,11 @@ fn snippet<'a>(
         .annotation(mark)
 }
 
+/// The halves of a message of the values' parsers, `WHAT; FIX`.
+pub(crate) fn what_and_fix(message: &str) -> (&str, &str) {
+    message.rsplit_once("; ").unwrap_or((message, "correct it"))
+}
+
 /// Collects problems while a file is read and checked.
 #[derive(Debug, Default)]
 pub(crate) struct Reporter {
@@ -183,6 +189,8 @@ pub(crate) struct Reporter {
 #[derive(Debug)]
 struct Found {
     severity: Severity,
+    /// The line could not be read, so what else is said of it means nothing.
+    is_syntax: bool,
     span: Span,
     what: String,
     fix: String,
@@ -193,6 +201,16 @@ impl Reporter {
     /// An error at a place.
     pub(crate) fn error(&mut self, span: Span, what: impl Into<String>, fix: impl Into<String>) {
         self.add(Severity::Error, span, what.into(), fix.into(), None);
+    }
+
+    /// A line that is no TOML.
+    pub(crate) fn syntax(&mut self, span: Span, what: String, fix: &str) {
+        self.add(Severity::Error, span, what, fix.into(), None);
+        self.found
+            .iter_mut()
+            .rev()
+            .take(1)
+            .for_each(|found| found.is_syntax = true);
     }
 
     /// An error at a place that has to do with another one.
@@ -228,6 +246,7 @@ impl Reporter {
         self.errors += usize::from(severity == Severity::Error);
         self.found.push(Found {
             severity,
+            is_syntax: false,
             span,
             what,
             fix,
@@ -245,6 +264,14 @@ impl Reporter {
         self.found
             .sort_by_key(|found| (found.span.start, found.severity));
         let lines = Lines::new(text);
+        let line = |found: &Found| lines.line(clamped(text, &found.span).start);
+        let broken = self.found.iter().filter(|found| found.is_syntax);
+        let broken: HashSet<usize> = broken.map(line).collect();
+        self.found
+            .retain(|found| found.is_syntax || !broken.contains(&line(found)));
+        // A mistake of a profile is found for each section that has it.
+        self.found
+            .dedup_by(|a, b| (&a.span, &a.what) == (&b.span, &b.what));
         let omitted = self.found.len().saturating_sub(MAX_PROBLEMS);
         self.found.truncate(MAX_PROBLEMS);
         let place = |found: Found| {

@@ -376,6 +376,9 @@ impl FromStr for Timespan {
 impl fmt::Display for Timespan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
+        if millis == 0 {
+            return f.write_str("0s");
+        }
         let fits = |&&(_, factor): &&(&str, u64)| millis.is_multiple_of(u128::from(factor));
         let (unit, factor) = TIMES.iter().find(fits).unwrap_or(&("ms", 1));
         write!(f, "{}{unit}", millis / u128::from(*factor))

@@ -58,8 +58,12 @@ pub enum SelectError {
 }
 
 fn known(cluster: &str) -> String {
+    /// The longest list in a message, in bytes.
+    const MOST: usize = 300;
     if cluster.is_empty() {
         "the cluster has no nodes yet, add some to cluster.toml".into()
+    } else if cluster.len() > MOST {
+        "`regex-provision node list` shows them".into()
     } else {
         format!("the nodes are {cluster}")
     }
@@ -193,3 +197,7 @@ fn listed<T: Ord + ToString>(items: impl Iterator<Item = T>) -> String {
     let items: Vec<_> = items.iter().map(ToString::to_string).collect();
     items.join(", ")
 }
+
+#[cfg(test)]
+#[path = "select_tests.rs"]
+mod tests;

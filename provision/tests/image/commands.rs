@@ -35,19 +35,44 @@ fn lint_tells_what_should_be_known() {
     let key = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     write(&root.join("etc/ssl/private/site.key"), key);
     write(&root.join("usr/share/doc/about-keys"), key);
-    write(&root.join("etc/shadow"), "root:$6$a$b:19000:0:99999:7:::\nann::19000:0:99999:7:::\n");
+    write(
+        &root.join("etc/shadow"),
+        "root:$6$a$b:19000:0:99999:7:::\nann::19000:0:99999:7:::\n",
+    );
     write(&root.join("usr/bin/surprise"), "x");
-    fs::set_permissions(root.join("usr/bin/surprise"), fs::Permissions::from_mode(0o4755)).expect("ours");
+    fs::set_permissions(
+        root.join("usr/bin/surprise"),
+        fs::Permissions::from_mode(0o4755),
+    )
+    .expect("ours");
     write(&root.join("usr/bin/sudo"), "x");
-    fs::set_permissions(root.join("usr/bin/sudo"), fs::Permissions::from_mode(0o4755)).expect("ours");
+    fs::set_permissions(
+        root.join("usr/bin/sudo"),
+        fs::Permissions::from_mode(0o4755),
+    )
+    .expect("ours");
     write(&root.join("srv/open"), "x");
     fs::set_permissions(root.join("srv/open"), fs::Permissions::from_mode(0o666)).expect("ours");
     let units = root.join("etc/systemd/system");
-    write(&units.join("srv-data.mount"), "[Mount]\nWhat=/dev/sdb1\nWhere=/srv/data\n");
+    write(
+        &units.join("srv-data.mount"),
+        "[Mount]\nWhat=/dev/sdb1\nWhere=/srv/data\n",
+    );
     fs::create_dir_all(units.join("local-fs.target.wants")).expect("a directory");
-    symlink("../srv-data.mount", units.join("local-fs.target.wants/srv-data.mount")).expect("a link");
+    symlink(
+        "../srv-data.mount",
+        units.join("local-fs.target.wants/srv-data.mount"),
+    )
+    .expect("a link");
     let built = rig.import(&root);
-    let expected = ["no-driver", "password", "private-key", "setuid", "waits", "writable"];
+    let expected = [
+        "no-driver",
+        "password",
+        "private-key",
+        "setuid",
+        "waits",
+        "writable",
+    ];
     assert_eq!(kinds(&built["findings"]), expected);
     assert_eq!(kinds(&rig.json(&["lint", "tiny"])), expected);
     let told = rig.run(&["lint", "tiny"]);
@@ -60,7 +85,10 @@ fn lint_tells_what_should_be_known() {
     ] {
         assert!(told.contains(words), "{words}\n{told}");
     }
-    assert!(!told.contains("about-keys") && !told.contains("sudo"), "{told}");
+    assert!(
+        !told.contains("about-keys") && !told.contains("sudo"),
+        "{told}"
+    );
     let told = rig.fails(&["lint", "tiny", "--strict"]);
     assert!(told.contains("6 findings in the image tiny"), "{told}");
 }
@@ -132,7 +160,14 @@ fn a_worker_that_does_not_run_is_found() {
     let root = rig.path("root");
     tiny_root(&root);
     let program = rig.path("regex-worker");
-    let import = ["import", "tiny", "--directory", text(&root), "--worker", text(&program)];
+    let import = [
+        "import",
+        "tiny",
+        "--directory",
+        text(&root),
+        "--worker",
+        text(&program),
+    ];
     let told = rig.fails(&import);
     assert!(told.contains("cannot read"), "{told}");
     write(&program, "#!/bin/sh\n");
@@ -141,10 +176,16 @@ fn a_worker_that_does_not_run_is_found() {
     // This test's own program is no worker, and needs a C library that the root does not have.
     fs::copy(env!("CARGO_BIN_EXE_regex-provision"), &program).expect("a file");
     let told = rig.fails(&import);
-    assert!(told.contains("which is no regex-worker; name one by --worker"), "{told}");
+    assert!(
+        told.contains("which is no regex-worker; name one by --worker"),
+        "{told}"
+    );
     fs::copy("/usr/bin/tail", &program).expect("a file");
     let told = rig.fails(&import);
-    assert!(told.contains("which is no regex-worker") || told.contains("needs the C library"), "{told}");
+    assert!(
+        told.contains("which is no regex-worker") || told.contains("needs the C library"),
+        "{told}"
+    );
     // What stands for a worker fits, but is none.
     worker(&program, 1);
     rig.run(&import);
@@ -167,39 +208,73 @@ fn images_are_listed_shown_and_compared() {
     assert_eq!(rig.run(&["list"]), "");
     let root = rig.path("root");
     tiny_root(&root);
-    write(&root.join("var/lib/dpkg/status"), "Package: tiny\nStatus: install ok installed\nVersion: 1.0\n");
+    write(
+        &root.join("var/lib/dpkg/status"),
+        "Package: tiny\nStatus: install ok installed\nVersion: 1.0\n",
+    );
     write(&root.join("var/lib/dpkg/info/tiny.list"), "/bin/busybox\n");
     let first = rig.import(&root);
-    write(&root.join("var/lib/dpkg/status"), "Package: tiny\nStatus: install ok installed\nVersion: 1.1\n");
+    write(
+        &root.join("var/lib/dpkg/status"),
+        "Package: tiny\nStatus: install ok installed\nVersion: 1.1\n",
+    );
     let second = rig.import(&root);
-    let (first, second) = (first["digest"].as_str().expect("text"), second["digest"].as_str().expect("text"));
+    let (first, second) = (
+        first["digest"].as_str().expect("text"),
+        second["digest"].as_str().expect("text"),
+    );
 
     let listed = rig.run(&["list"]);
-    let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> = listed
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
     assert_eq!(lines.len(), 2, "{listed}");
-    assert_eq!(lines[1][..4], ["tiny", &second[..12], "2023-11-14", "22:13"]);
+    assert_eq!(
+        lines[1][..4],
+        ["tiny", &second[..12], "2023-11-14", "22:13"]
+    );
     assert_eq!(lines[1].last(), Some(&"published"));
     let all = rig.json(&["list", "--all"]);
     assert_eq!(all.as_array().expect("an array").len(), 2);
     assert_eq!(all[1]["digest"], first);
-    assert_eq!((&all[1]["published"], &all[1]["in_use"]), (&false.into(), &false.into()));
+    assert_eq!(
+        (&all[1]["published"], &all[1]["in_use"]),
+        (&false.into(), &false.into())
+    );
 
     let shown = rig.run(&["show", "tiny"]);
-    for words in ["image         tiny\n", &format!("kernel        {RELEASE}, 8 B\n"), "/usr/bin", "tiny\n"] {
+    for words in [
+        "image         tiny\n",
+        &format!("kernel        {RELEASE}, 8 B\n"),
+        "/usr/bin",
+        "tiny\n",
+    ] {
         assert!(shown.contains(words), "{words:?}\n{shown}");
     }
     let shown = rig.json(&["show", &first[..8]]);
-    let busybox = fs::metadata(root.join("usr/bin/busybox")).expect("it is there").len();
-    assert_eq!(shown["packages"][0], serde_json::json!({"name": "tiny", "bytes": busybox}));
+    let busybox = fs::metadata(root.join("usr/bin/busybox"))
+        .expect("it is there")
+        .len();
+    assert_eq!(
+        shown["packages"][0],
+        serde_json::json!({"name": "tiny", "bytes": busybox})
+    );
 
     let diff = rig.output(&["diff", first, second]);
     assert_eq!(diff.status.code(), Some(1));
     let diff = String::from_utf8_lossy(&diff.stdout);
     assert!(diff.contains("packages:\n~ tiny: 1.0 -> 1.1\n"), "{diff}");
-    assert!(diff.contains("files:\n~ /var/lib/dpkg/status: f 0644 0:0 "), "{diff}");
+    assert!(
+        diff.contains("files:\n~ /var/lib/dpkg/status: f 0644 0:0 "),
+        "{diff}"
+    );
     assert_eq!(rig.run(&["diff", "tiny", second]), "");
     let told = rig.fails(&["show", "ffffffff"]);
-    assert!(told.contains("there is no image ffffffff; there is tiny"), "{told}");
+    assert!(
+        told.contains("there is no image ffffffff; there is tiny"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -210,11 +285,23 @@ fn prune_removes_what_nobody_needs_and_nothing_else() {
     let rig = Rig::new();
     let root = rig.path("root");
     tiny_root(&root);
-    let import = ["import", "tiny", "--no-worker", "--directory", text(&root), "--tree"];
+    let import = [
+        "import",
+        "tiny",
+        "--no-worker",
+        "--directory",
+        text(&root),
+        "--tree",
+    ];
     let mut digests = Vec::new();
     for text in ["1", "2", "3"] {
         write(&root.join("etc/motd"), text);
-        digests.push(rig.json(&import)["digest"].as_str().expect("text").to_owned());
+        digests.push(
+            rig.json(&import)["digest"]
+                .as_str()
+                .expect("text")
+                .to_owned(),
+        );
     }
     // The second one belongs to a generation.
     write(
@@ -227,7 +314,10 @@ fn prune_removes_what_nobody_needs_and_nothing_else() {
     let pruned = rig.json(&["prune"]);
     assert_eq!(pruned, would);
     assert!(pruned["bytes"].as_u64() > Some(0));
-    let mut kept: Vec<String> = digests[1..].iter().map(|digest| format!("{digest}.json")).collect();
+    let mut kept: Vec<String> = digests[1..]
+        .iter()
+        .map(|digest| format!("{digest}.json"))
+        .collect();
     kept.sort();
     assert_eq!(rig.names("manifests"), kept);
     assert_eq!(rig.names("trees").len(), 2);
@@ -254,7 +344,10 @@ fn limits_and_wrong_names_are_told_before_anything_is_done() {
     }
     let rig = Rig::new();
     let told = rig.fails(&["build", "node"]);
-    assert!(told.contains("cluster.toml declares no image; add a section [image.node]"), "{told}");
+    assert!(
+        told.contains("cluster.toml declares no image; add a section [image.node]"),
+        "{told}"
+    );
     let told = rig.fails(&["import", "node"]);
     assert!(told.contains("say what is imported"), "{told}");
     let root = rig.path("root");
@@ -264,12 +357,18 @@ fn limits_and_wrong_names_are_told_before_anything_is_done() {
         root.display()
     ));
     let told = rig.fails(&["build", "tinny"]);
-    assert!(told.contains("declares no image tinny; it declares tiny"), "{told}");
+    assert!(
+        told.contains("declares no image tinny; it declares tiny"),
+        "{told}"
+    );
     let told = rig.fails(&["build", "tiny"]);
     assert!(told.contains("`max-size` allows 10kB"), "{told}");
     assert_eq!(rig.published("tiny"), None);
     let told = rig.fails(&["import", "tiny", "--no-worker", "--directory", "/"]);
-    assert!(told.contains("/ is the master's own running system"), "{told}");
+    assert!(
+        told.contains("/ is the master's own running system"),
+        "{told}"
+    );
 
     // Without root nothing is begun.
     fs::remove_dir_all(rig.store()).expect("ours");

@@ -59,7 +59,12 @@ fn a_declared_debian_is_built() {
     ] {
         assert!(!root.join(gone).exists(), "{gone}");
     }
-    assert_eq!(fs::read_dir(root.join("var/lib/apt/lists")).expect("it is there").count(), 0);
+    assert_eq!(
+        fs::read_dir(root.join("var/lib/apt/lists"))
+            .expect("it is there")
+            .count(),
+        0
+    );
     let packages: Vec<&str> = manifest["packages"]
         .as_array()
         .expect("an array")
@@ -67,18 +72,47 @@ fn a_declared_debian_is_built() {
         .map(|package| package["name"].as_str().expect("text"))
         .collect();
     let kernel = manifest["kernel_version"].as_str().expect("text");
-    for name in ["systemd-sysv", "openssh-server", "chrony", "nfs-common", &format!("linux-image-{kernel}")] {
+    for name in [
+        "systemd-sysv",
+        "openssh-server",
+        "chrony",
+        "nfs-common",
+        &format!("linux-image-{kernel}"),
+    ] {
         assert!(packages.contains(&name), "{name}");
     }
     let modules = &manifest["initramfs_contents"]["modules"];
-    let modules: Vec<&str> = modules.as_array().expect("an array").iter().filter_map(|name| name.as_str()).collect();
-    for name in ["igb", "ixgbe", "mlx5_core", "virtio_net", "squashfs", "overlay", "nfsv3"] {
+    let modules: Vec<&str> = modules
+        .as_array()
+        .expect("an array")
+        .iter()
+        .filter_map(|name| name.as_str())
+        .collect();
+    for name in [
+        "igb",
+        "ixgbe",
+        "mlx5_core",
+        "virtio_net",
+        "squashfs",
+        "overlay",
+        "nfsv3",
+    ] {
         assert!(modules.contains(&name), "{name}");
     }
     // systemd itself takes our units, and finds nothing wrong with them.
-    let units = ["regexctl-stage-system.service", "regex-worker.service", "regexctl-stage-worker.service"];
+    let units = [
+        "regexctl-stage-system.service",
+        "regex-worker.service",
+        "regexctl-stage-worker.service",
+    ];
     let units = if has_worker { &units[..] } else { &units[..1] };
-    let verified = rig.output(&[&["shell", "node", "--", "/usr/bin/systemd-analyze", "verify"], units].concat());
+    let verified = rig.output(
+        &[
+            &["shell", "node", "--", "/usr/bin/systemd-analyze", "verify"],
+            units,
+        ]
+        .concat(),
+    );
     let told = String::from_utf8_lossy(&verified.stderr);
     assert!(verified.status.success(), "{told}");
     assert!(!told.contains("regex"), "{told}");
@@ -89,7 +123,11 @@ fn a_declared_debian_is_built() {
     // sshd accepts its configuration once it has a key.
     let script = "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key && mkdir -p /run/sshd && /usr/sbin/sshd -T";
     let sshd = rig.run(&["shell", "node", "--", "/bin/sh", "-c", script]);
-    for setting in ["passwordauthentication no", "permitrootlogin without-password", "usepam yes"] {
+    for setting in [
+        "passwordauthentication no",
+        "permitrootlogin without-password",
+        "usepam yes",
+    ] {
         assert!(sshd.contains(setting), "{setting}\n{sshd}");
     }
     let bash = Command::new("bash")

@@ -32,7 +32,16 @@ fn a_kill_at_any_step_leaves_the_old_image_or_the_new_one() {
     tiny_root(&root);
     let program = rig.path("regex-worker");
     worker(&program, 1);
-    let import = ["import", "tiny", "--directory", text(&root), "--worker", text(&program), "--tree", "--ramdisk"];
+    let import = [
+        "import",
+        "tiny",
+        "--directory",
+        text(&root),
+        "--worker",
+        text(&program),
+        "--tree",
+        "--ramdisk",
+    ];
     rig.run(&import);
     let mut killed = 0;
     for step in STEPS {
@@ -49,7 +58,11 @@ fn a_kill_at_any_step_leaves_the_old_image_or_the_new_one() {
             .expect("it can be started");
         assert_eq!(output.status.signal(), Some(9), "{step}");
         killed += 1;
-        assert_eq!(rig.published("tiny") != before, step == "published", "{step}");
+        assert_eq!(
+            rig.published("tiny") != before,
+            step == "published",
+            "{step}"
+        );
         is_whole(&rig);
         // The next command cleans up, and finishes the work.
         rig.run(&import);
@@ -57,7 +70,10 @@ fn a_kill_at_any_step_leaves_the_old_image_or_the_new_one() {
         is_whole(&rig);
         let built = rig.json(&["show", "tiny"]);
         let unpacked = rig.unpacked(&built["manifest"], step);
-        assert_eq!(fs::read_to_string(unpacked.join("etc/motd")).expect("it is there"), step);
+        assert_eq!(
+            fs::read_to_string(unpacked.join("etc/motd")).expect("it is there"),
+            step
+        );
     }
     assert_eq!(killed, STEPS.len() - 1);
     // What the killed ones have put and nobody names is removed by the next prune, and nothing else.
@@ -80,7 +96,10 @@ fn two_builds_of_one_image_do_not_mix() {
          post-script = '''\n#!/bin/sh\nwhile [ ! -e /opt/go ]; do sleep 0.05; done\n'''\n",
         root.display()
     ));
-    let mut first = rig.command(&["build", "tiny"]).spawn().expect("it can be started");
+    let mut first = rig
+        .command(&["build", "tiny"])
+        .spawn()
+        .expect("it can be started");
     // It runs its script as soon as the root for work is there.
     let script = loop {
         let found = rig.names("tmp").into_iter().find_map(|name| {
@@ -90,11 +109,18 @@ fn two_builds_of_one_image_do_not_mix() {
         if let Some(root) = found {
             break root;
         }
-        assert_eq!(first.try_wait().expect("it is ours"), None, "it waits for us");
+        assert_eq!(
+            first.try_wait().expect("it is ours"),
+            None,
+            "it waits for us"
+        );
         std::thread::yield_now();
     };
     let told = rig.fails(&["build", "tiny"]);
-    assert!(told.contains("the image tiny is being built by somebody else"), "{told}");
+    assert!(
+        told.contains("the image tiny is being built by somebody else"),
+        "{told}"
+    );
     let told = rig.fails(&["prune", "--cache"]);
     assert!(told.contains("the image tiny is being built"), "{told}");
     write(&script.join("opt/go"), "");

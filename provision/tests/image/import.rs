@@ -15,7 +15,10 @@ fn a_directory_becomes_an_image_without_what_belongs_to_one_machine() {
     let rig = Rig::new();
     let root = rig.path("root");
     tiny_root(&root);
-    write(&root.join("etc/ssh/ssh_host_rsa_key"), "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+    write(
+        &root.join("etc/ssh/ssh_host_rsa_key"),
+        "-----BEGIN OPENSSH PRIVATE KEY-----\n",
+    );
     let built = rig.import(&root);
     assert_eq!(built["new"], true);
     let manifest = &built["manifest"];
@@ -34,8 +37,14 @@ fn a_directory_becomes_an_image_without_what_belongs_to_one_machine() {
     ] {
         assert!(!unpacked.join(gone).exists(), "{gone}");
     }
-    assert_eq!(fs::read(unpacked.join("etc/machine-id")).expect("it is there"), b"");
-    assert_eq!(fs::read_link(unpacked.join("bin")).expect("a link"), Path::new("usr/bin"));
+    assert_eq!(
+        fs::read(unpacked.join("etc/machine-id")).expect("it is there"),
+        b""
+    );
+    assert_eq!(
+        fs::read_link(unpacked.join("bin")).expect("a link"),
+        Path::new("usr/bin")
+    );
     for directory in ["dev", "proc", "run", "sys", "tmp", "opt"] {
         assert!(unpacked.join(directory).is_dir(), "{directory}");
     }
@@ -46,7 +55,10 @@ fn a_directory_becomes_an_image_without_what_belongs_to_one_machine() {
 
     // The same again is nothing to do.
     let again = rig.import(&root);
-    assert_eq!((&again["new"], &again["digest"]), (&false.into(), &built["digest"]));
+    assert_eq!(
+        (&again["new"], &again["digest"]),
+        (&false.into(), &built["digest"])
+    );
     // Something else is.
     write(&root.join("etc/motd"), "hello\n");
     let other = rig.import(&root);
@@ -66,30 +78,66 @@ fn archives_give_the_same_root_as_the_directory() {
     let rig = Rig::new();
     let root = rig.path("root");
     tiny_root(&root);
-    fs::set_permissions(root.join("usr/bin/busybox"), fs::Permissions::from_mode(0o4755)).expect("ours");
+    fs::set_permissions(
+        root.join("usr/bin/busybox"),
+        fs::Permissions::from_mode(0o4755),
+    )
+    .expect("ours");
     fs::hard_link(root.join("etc/group"), root.join("etc/second")).expect("a link");
     let directory = rig.import(&root);
-    for (name, option) in [("a.tar", "--no-auto-compress"), ("a.tgz", "--gzip"), ("a.txz", "--xz"), ("a.tzst", "--zstd")] {
+    for (name, option) in [
+        ("a.tar", "--no-auto-compress"),
+        ("a.tgz", "--gzip"),
+        ("a.txz", "--xz"),
+        ("a.tzst", "--zstd"),
+    ] {
         let archive = rig.path(name);
         let packed = Command::new("tar")
-            .args(["--create", "--numeric-owner", option, "--file", text(&archive), "-C", text(&root), "."])
+            .args([
+                "--create",
+                "--numeric-owner",
+                option,
+                "--file",
+                text(&archive),
+                "-C",
+                text(&root),
+                ".",
+            ])
             .output()
             .expect("tar is there");
-        assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+        assert!(
+            packed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&packed.stderr)
+        );
         let built = rig.json(&["import", "tiny", "--no-worker", "--tar", text(&archive)]);
         assert_eq!(
-            built["manifest"]["root"]["sha256"],
-            directory["manifest"]["root"]["sha256"],
+            built["manifest"]["root"]["sha256"], directory["manifest"]["root"]["sha256"],
             "{name}"
         );
-        assert_eq!(built["manifest"]["listing"], directory["manifest"]["listing"], "{name}");
+        assert_eq!(
+            built["manifest"]["listing"], directory["manifest"]["listing"],
+            "{name}"
+        );
     }
     write(&rig.path("no.tar"), "words");
-    let told = rig.fails(&["import", "tiny", "--no-worker", "--tar", text(&rig.path("no.tar"))]);
+    let told = rig.fails(&[
+        "import",
+        "tiny",
+        "--no-worker",
+        "--tar",
+        text(&rig.path("no.tar")),
+    ]);
     assert!(told.contains("it is no tar archive"), "{told}");
     let whole = fs::read(rig.path("a.tgz")).expect("it is there");
     fs::write(rig.path("cut.tgz"), &whole[..whole.len() / 2]).expect("a file");
-    let told = rig.fails(&["import", "tiny", "--no-worker", "--tar", text(&rig.path("cut.tgz"))]);
+    let told = rig.fails(&[
+        "import",
+        "tiny",
+        "--no-worker",
+        "--tar",
+        text(&rig.path("cut.tgz")),
+    ]);
     assert!(told.contains("cannot read the archive"), "{told}");
 }
 
@@ -106,19 +154,31 @@ fn an_archive_cannot_reach_out_of_the_image() {
     std::os::unix::fs::symlink(&outside, root.join("etc/leads-out")).expect("a link");
     let archive = rig.path("bad.tar");
     let tar = |arguments: &[&str]| {
-        let status = Command::new("tar").args(arguments).status().expect("tar is there");
+        let status = Command::new("tar")
+            .args(arguments)
+            .status()
+            .expect("tar is there");
         assert!(status.success());
     };
     tar(&["--create", "--file", text(&archive), "-C", text(&root), "."]);
     // A file behind the link, by a name that goes through it.
     let other = rig.path("other");
     write(&other.join("etc/leads-out/planted"), "planted");
-    tar(&["--append", "--file", text(&archive), "-C", text(&other), "./etc/leads-out/planted"]);
+    tar(&[
+        "--append",
+        "--file",
+        text(&archive),
+        "-C",
+        text(&other),
+        "./etc/leads-out/planted",
+    ]);
     let built = rig.json(&["import", "tiny", "--no-worker", "--tar", text(&archive)]);
     assert!(!outside.join("planted").exists());
     // It is where the link leads in the image.
     let unpacked = rig.unpacked(&built["manifest"], "unpacked");
-    let inside = unpacked.join(outside.strip_prefix("/").expect("absolute")).join("planted");
+    let inside = unpacked
+        .join(outside.strip_prefix("/").expect("absolute"))
+        .join("planted");
     assert_eq!(fs::read_to_string(inside).expect("it is there"), "planted");
 }
 
@@ -201,7 +261,12 @@ ssh-keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFwqjBHKxVLgiTIHk7wzBTLrBmIv6nW
         fs::read_link(unpacked.join("etc/systemd/system/getty.target")).expect("a link"),
         Path::new("/dev/null")
     );
-    for gone in [".regexctl-post-script", "tmp/not-kept", "run/not-kept", "usr/sbin/policy-rc.d"] {
+    for gone in [
+        ".regexctl-post-script",
+        "tmp/not-kept",
+        "run/not-kept",
+        "usr/sbin/policy-rc.d",
+    ] {
         assert!(!unpacked.join(gone).exists(), "{gone}");
     }
 
@@ -210,7 +275,10 @@ ssh-keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFwqjBHKxVLgiTIHk7wzBTLrBmIv6nW
     let declaration = fs::read_to_string(rig.path("cluster.toml")).expect("it is there");
     fs::write(
         rig.path("cluster.toml"),
-        declaration.replace("touch /tmp/not-kept", "echo no luck >&2; exit 7; touch /tmp/not-kept"),
+        declaration.replace(
+            "touch /tmp/not-kept",
+            "echo no luck >&2; exit 7; touch /tmp/not-kept",
+        ),
     )
     .expect("ours");
     let told = rig.fails(&["build", "tiny"]);
@@ -258,7 +326,10 @@ mode = "0755"
     });
     assert_eq!(ssh, 0);
     assert!(!unpacked.join("etc/alternatives").exists());
-    assert_eq!(fs::read(unpacked.join("etc/machine-id")).expect("it is there"), b"");
+    assert_eq!(
+        fs::read(unpacked.join("etc/machine-id")).expect("it is there"),
+        b""
+    );
     let fstab = fs::read_to_string(unpacked.join("etc/fstab")).expect("it is there");
     assert!(fstab.lines().all(|line| line.starts_with('#')), "{fstab}");
 }
@@ -278,12 +349,24 @@ fn a_new_worker_alone_does_not_touch_the_rest() {
             root.display()
         ));
         let program = rig.path("regex-worker");
-        let build = ["build", "tiny", "--worker", text(&program), "--tree", "--ramdisk", "--without-usr"];
+        let build = [
+            "build",
+            "tiny",
+            "--worker",
+            text(&program),
+            "--tree",
+            "--ramdisk",
+            "--without-usr",
+        ];
         worker(&program, 1);
         let first = rig.json(&build);
         let stage = |rig: &Rig| {
             let name = rig.names("cache/stage/tiny").concat();
-            let meta = rig.store().join("cache/stage/tiny").join(&name).join("meta.json");
+            let meta = rig
+                .store()
+                .join("cache/stage/tiny")
+                .join(&name)
+                .join("meta.json");
             (name, fs::metadata(meta).expect("it is there").ino())
         };
         let before = stage(&rig);
@@ -301,7 +384,8 @@ fn a_new_worker_alone_does_not_touch_the_rest() {
                 .join(manifest["tree"].as_str().expect("a tree was wanted"));
             for root in [&unpacked, &tree] {
                 let told = &manifest["worker"]["sha256"];
-                let bytes = fs::read(root.join("opt/regexctl/bin/regex-worker")).expect("it is there");
+                let bytes =
+                    fs::read(root.join("opt/regexctl/bin/regex-worker")).expect("it is there");
                 let version = if name == "first" { 1 } else { 2 };
                 assert_eq!(bytes.last(), Some(&version), "{told}");
                 assert_eq!(
@@ -313,7 +397,12 @@ fn a_new_worker_alone_does_not_touch_the_rest() {
             }
             let ramdisk = rig.artifact(&manifest["ramdisk"]["sha256"]);
             let listed = cpio_names(&ramdisk);
-            for name in ["usr/bin/busybox", "opt/own/file", "opt/regexctl/bin/regex-worker", "init"] {
+            for name in [
+                "usr/bin/busybox",
+                "opt/own/file",
+                "opt/regexctl/bin/regex-worker",
+                "init",
+            ] {
                 assert!(listed.iter().any(|listed| listed == name), "{name}");
             }
             let without = &manifest["without_usr"];
@@ -324,7 +413,10 @@ fn a_new_worker_alone_does_not_touch_the_rest() {
                 &serde_json::json!({"root": {"sha256": without["root"]["sha256"], "format": format}}),
                 &format!("{name}-bare"),
             );
-            assert_eq!(fs::read_dir(bare.join("usr")).expect("it is there").count(), 0);
+            assert_eq!(
+                fs::read_dir(bare.join("usr")).expect("it is there").count(),
+                0
+            );
             assert!(bare.join("opt/regexctl/bin/regex-worker").exists());
             assert!(bare.join("etc/passwd").exists());
         }
@@ -337,7 +429,11 @@ fn cpio_names(path: &Path) -> Vec<String> {
         .args(["-dc", text(path)])
         .output()
         .expect("zstd is there");
-    assert!(plain.status.success(), "{}", String::from_utf8_lossy(&plain.stderr));
+    assert!(
+        plain.status.success(),
+        "{}",
+        String::from_utf8_lossy(&plain.stderr)
+    );
     let bytes = plain.stdout;
     let mut names = Vec::new();
     let mut at = 0;

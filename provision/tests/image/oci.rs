@@ -18,7 +18,10 @@ impl Layout {
     fn new(rig: &Rig, name: &str) -> Self {
         let directory = rig.path(name);
         fs::create_dir_all(directory.join("blobs/sha256")).expect("a directory");
-        write(&directory.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}");
+        write(
+            &directory.join("oci-layout"),
+            "{\"imageLayoutVersion\":\"1.0.0\"}",
+        );
         Self { directory }
     }
 
@@ -98,7 +101,13 @@ fn layers_are_laid_over_one_another() {
     );
     layout.index(&[inner]);
 
-    let import = ["import", "tiny", "--no-worker", "--oci", text(&layout.directory)];
+    let import = [
+        "import",
+        "tiny",
+        "--no-worker",
+        "--oci",
+        text(&layout.directory),
+    ];
     let built = rig.json(&import);
     let root = rig.unpacked(&built["manifest"], "unpacked");
     let read = |path: &str| fs::read_to_string(root.join(path)).ok();
@@ -111,21 +120,38 @@ fn layers_are_laid_over_one_another() {
     assert!(!root.join("srv/gone").exists());
     assert_eq!(read("srv/becomes-a-file").as_deref(), Some("2"));
     assert_eq!(read("usr/bin/added").as_deref(), Some("3"));
-    assert!(fs::symlink_metadata(root.join("bin")).expect("it is there").is_symlink());
-    let marks = Command::new("find").args([text(&root), "-name", ".wh.*"]).output().expect("find");
+    assert!(
+        fs::symlink_metadata(root.join("bin"))
+            .expect("it is there")
+            .is_symlink()
+    );
+    let marks = Command::new("find")
+        .args([text(&root), "-name", ".wh.*"])
+        .output()
+        .expect("find");
     assert_eq!(String::from_utf8_lossy(&marks.stdout), "");
 
     // The same in one file.
     let archive = rig.path("oci.tar");
     let packed = Command::new("tar")
-        .args(["--create", "--file", text(&archive), "-C", text(&layout.directory), "."])
+        .args([
+            "--create",
+            "--file",
+            text(&archive),
+            "-C",
+            text(&layout.directory),
+            ".",
+        ])
         .status()
         .expect("tar is there");
     assert!(packed.success());
     let again = rig.json(&["import", "tiny", "--no-worker", "--oci", text(&archive)]);
     assert_eq!(again["manifest"]["root"], built["manifest"]["root"]);
     // Nothing has changed, and that is known without unpacking.
-    assert_eq!(rig.json(&import)["manifest"]["root"], built["manifest"]["root"]);
+    assert_eq!(
+        rig.json(&import)["manifest"]["root"],
+        built["manifest"]["root"]
+    );
 }
 
 #[test]
@@ -140,14 +166,30 @@ fn one_of_several_images_is_chosen_by_its_name() {
     write(&second.join("etc/second"), "2");
     let base = layout.layer(&first, "--gzip");
     let one = layout.manifest(std::slice::from_ref(&base), Some("one"), "amd64");
-    let two = layout.manifest(&[base, layout.layer(&second, "--gzip")], Some("two"), "amd64");
+    let two = layout.manifest(
+        &[base, layout.layer(&second, "--gzip")],
+        Some("two"),
+        "amd64",
+    );
     layout.index(&[one, two]);
-    let import = ["import", "tiny", "--no-worker", "--oci", text(&layout.directory)];
+    let import = [
+        "import",
+        "tiny",
+        "--no-worker",
+        "--oci",
+        text(&layout.directory),
+    ];
     let told = rig.fails(&import);
-    assert!(told.contains("it holds 2 images; choose one by its reference: one, two"), "{told}");
+    assert!(
+        told.contains("it holds 2 images; choose one by its reference: one, two"),
+        "{told}"
+    );
     let with = |name| [&import[..], &["--reference", name]].concat();
     let told = rig.fails(&with("three"));
-    assert!(told.contains("it holds no image \"three\"; it holds one, two"), "{told}");
+    assert!(
+        told.contains("it holds no image \"three\"; it holds one, two"),
+        "{told}"
+    );
     let built = rig.json(&with("two"));
     let root = rig.unpacked(&built["manifest"], "unpacked");
     assert!(root.join("etc/second").exists());
@@ -164,15 +206,27 @@ fn a_damaged_image_is_refused() {
     tiny_root(&root);
     let layer = layout.layer(&root, "--gzip");
     layout.index(&[layout.manifest(std::slice::from_ref(&layer), None, "amd64")]);
-    let digest = layer["digest"].as_str().expect("text").trim_start_matches("sha256:");
+    let digest = layer["digest"]
+        .as_str()
+        .expect("text")
+        .trim_start_matches("sha256:");
     let blob = layout.directory.join("blobs/sha256").join(digest);
     let mut bytes = fs::read(&blob).expect("it is there");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&blob, bytes).expect("ours");
-    let import = ["import", "tiny", "--no-worker", "--oci", text(&layout.directory)];
+    let import = [
+        "import",
+        "tiny",
+        "--no-worker",
+        "--oci",
+        text(&layout.directory),
+    ];
     let told = rig.fails(&import);
-    assert!(told.contains(&format!("layer 1 of 1: the blob {digest} is damaged")), "{told}");
+    assert!(
+        told.contains(&format!("layer 1 of 1: the blob {digest} is damaged")),
+        "{told}"
+    );
     assert_eq!(rig.published("tiny"), None);
     layout.index(&[layout.manifest(&[layer], None, "riscv64")]);
     let told = rig.fails(&import);

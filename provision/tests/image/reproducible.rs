@@ -36,13 +36,22 @@ fn two_builds_of_the_same_are_the_same() {
                 root.display()
             ));
             let built = rig.json(&[
-                "build", "tiny", "--worker", text(&program), "--tree", "--ramdisk", "--without-usr",
+                "build",
+                "tiny",
+                "--worker",
+                text(&program),
+                "--tree",
+                "--ramdisk",
+                "--without-usr",
             ]);
             digests.push((format, built["digest"].clone(), built["manifest"].clone()));
         }
     }
     for format in ["squashfs", "erofs"] {
-        let of: Vec<_> = digests.iter().filter(|(name, ..)| *name == format).collect();
+        let of: Vec<_> = digests
+            .iter()
+            .filter(|(name, ..)| *name == format)
+            .collect();
         assert_eq!(of[0].2, of[1].2, "{format}");
         assert_eq!(of[0].1, of[1].1, "{format}");
     }
@@ -63,5 +72,8 @@ fn another_time_is_another_image() {
     assert_ne!(first["digest"], second["digest"]);
     let rig = rig.with("SOURCE_DATE_EPOCH", "yesterday");
     let told = rig.fails(&["import", "tiny", "--no-worker", "--directory", text(&root)]);
-    assert!(told.contains("SOURCE_DATE_EPOCH=yesterday: not a number"), "{told}");
+    assert!(
+        told.contains("SOURCE_DATE_EPOCH=yesterday: not a number"),
+        "{told}"
+    );
 }

@@ -48,10 +48,8 @@ thread_local! {
 pub struct FilterSpec {
     /// `-g` and `--iglob`; the last one that matches decides.
     pub globs: Vec<GlobSpec>,
-    /// Names of file types to take (`-t`).
-    pub types: Vec<String>,
-    /// Names of file types to exclude (`-T`).
-    pub types_not: Vec<String>,
+    /// `-t` and `-T`; the last one that a file is of decides.
+    pub types: Vec<TypeSpec>,
     /// How deep below a root directories are listed: 0 lists none, 1 the root alone.
     pub max_depth: Option<u64>,
     /// The largest size, in bytes, of a file that is taken.
@@ -75,6 +73,15 @@ pub struct GlobSpec {
     pub pattern: String,
     /// Upper and lower case are the same.
     pub case_insensitive: bool,
+}
+
+/// A file type to take or to exclude.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypeSpec {
+    /// As in [`type_list`], or `all`.
+    pub name: String,
+    /// Exclude what is of it.
+    pub exclude: bool,
 }
 
 /// A filter that makes no sense.
@@ -152,7 +159,7 @@ impl Filter {
     /// Compiles the filter. Lines of the global ignore file that make no sense are noted, not errors.
     pub fn new(spec: &FilterSpec) -> Result<Self, FilterError> {
         let overrides = compile_globs(&spec.globs)?;
-        let types = compile_types(&spec.types, &spec.types_not)?;
+        let types = compile_types(&spec.types)?;
         let mut notes = Vec::new();
         let global = if spec.ignore {
             ignore_files::parse(&spec.global_ignore, "global ignore file", &mut notes)
@@ -429,17 +436,18 @@ fn compile_globs(globs: &[GlobSpec]) -> Result<Override, FilterError> {
     builder.build().map_err(compile_error)
 }
 
-fn compile_types(take: &[String], exclude: &[String]) -> Result<Types, FilterError> {
-    if take.is_empty() && exclude.is_empty() {
+fn compile_types(types: &[TypeSpec]) -> Result<Types, FilterError> {
+    if types.is_empty() {
         return Ok(Types::empty());
     }
     let mut builder = TypesBuilder::new();
     builder.add_defaults();
-    for name in take {
-        builder.select(name);
-    }
-    for name in exclude {
-        builder.negate(name);
+    for TypeSpec { name, exclude } in types {
+        if *exclude {
+            builder.negate(name);
+        } else {
+            builder.select(name);
+        }
     }
     builder.build().map_err(|error| match error {
         ignore::Error::UnrecognizedFileType(name) => FilterError::Type { name },

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use crate::SourceError;
+use crate::{ErrorKind, SourceError};
 
 use super::DIR_FLAGS;
+use super::fs_kind::FsKind;
 
 /// The directories below which a source may open files.
 #[derive(Debug)]
@@ -94,12 +95,18 @@ impl Root {
     fn open(path: &Path) -> Result<Self, SourceError> {
         let io = |error: std::io::Error| {
             rustix::io::Errno::from_io_error(&error).map_or_else(
-                || SourceError::new(crate::ErrorKind::Other, error.to_string()),
+                || SourceError::new(ErrorKind::Other, error.to_string()),
                 SourceError::from,
             )
         };
         let absolute = std::path::absolute(path).map_err(io)?;
         let fd = openat(CWD, &absolute, DIR_FLAGS, Mode::empty())?;
+        if FsKind::of(&fd)? == FsKind::Kernel {
+            return Err(SourceError::new(
+                ErrorKind::Other,
+                "on a file system of the kernel, where nothing is ever read",
+            ));
+        }
         let real = std::fs::canonicalize(&absolute).map_err(io)?;
         Ok(Self {
             path: trimmed(absolute),
@@ -183,6 +190,9 @@ mod tests {
         let error = Roots::open(&["/no/such/root".into()]).expect_err("it does not exist");
         assert_eq!(error.to_string(), "cannot open root /no/such/root");
         assert_eq!(error.source.to_string(), "no such file or directory");
+        let error = Roots::open(&["/proc/self".into()]).expect_err("nothing there may be opened");
+        assert_eq!(error.to_string(), "cannot open root /proc/self");
+        assert!(error.source.message.contains("kernel"), "{error:?}");
     }
 
     #[test]

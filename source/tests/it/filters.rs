@@ -11,7 +11,7 @@ use regexctl_source::{
     SkipReason, Source, Verdict, type_list,
 };
 
-use crate::oracle::{Tree, defaults, glob, globs, ripgrep, source_tree};
+use crate::oracle::{Tree, defaults, glob, globs, ripgrep, source_tree, types};
 
 #[test]
 fn nothing_is_filtered_by_default() {
@@ -103,27 +103,29 @@ fn a_name_that_begins_like_the_base_is_not_below_it() {
 fn file_types_decide_as_in_ripgrep() {
     let tree = source_tree();
     tree.write(".gitignore", "!*.o\n");
-    let lists: [(&[&str], &[&str]); 8] = [
-        (&["rust"], &[]),
-        (&["rust", "c"], &[]),
-        (&[], &["rust"]),
-        (&["rust"], &["rust"]),
-        (&["all"], &["c"]),
-        (&["make", "markdown"], &[]),
-        (&[], &["all"]),
-        (&["txt"], &[]),
+    let lists: [&[&str]; 12] = [
+        &["rust"],
+        &["rust", "c"],
+        &["!rust"],
+        // The order decides.
+        &["rust", "!rust"],
+        &["!rust", "rust"],
+        &["rust", "!rust", "c", "rust"],
+        &["!all", "c"],
+        &["all", "!c"],
+        &["!c", "all"],
+        &["make", "markdown"],
+        &["!all"],
+        &["txt"],
     ];
-    for (types, types_not) in lists {
-        let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    for names in lists {
         for base in [FilterSpec::default(), defaults()] {
             tree.compare(&FilterSpec {
-                types: own(types),
-                types_not: own(types_not),
+                types: types(names),
                 ..base.clone()
             });
             tree.compare(&FilterSpec {
-                types: own(types),
-                types_not: own(types_not),
+                types: types(names),
                 globs: globs(&["!deep"]),
                 ..base
             });
@@ -190,7 +192,7 @@ fn the_reason_of_a_skip() {
     let tree = Tree::with(&[(".ignore", "ignored\n")]);
     let spec = FilterSpec {
         globs: globs(&["!globbed"]),
-        types_not: vec!["rust".to_owned()],
+        types: types(&["!rust"]),
         ..defaults()
     };
     let source = LocalSource::new(Roots::everything());
@@ -234,7 +236,7 @@ fn filters_that_make_no_sense() {
     assert!(matches!(&error, FilterError::Glob { pattern, .. } if pattern == "a{b"));
     assert!(error.to_string().contains("a{b"), "{error}");
     let bad_type = FilterSpec {
-        types: vec!["nonsense".to_owned()],
+        types: types(&["nonsense"]),
         ..FilterSpec::default()
     };
     let error = Filter::new(&bad_type).expect_err("no such type");

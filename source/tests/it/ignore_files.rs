@@ -10,7 +10,7 @@ use regexctl_source::{
     Filter, FilterSpec, Links, Listing, LocalSource, NameSlice, Opened, Roots, Source,
 };
 
-use crate::oracle::{Scoping, Tree, Walk, defaults, glob, globs, source_tree};
+use crate::oracle::{Scoping, Tree, Walk, defaults, glob, globs, source_tree, types};
 
 #[test]
 fn ignore_files_of_all_kinds() {
@@ -52,7 +52,7 @@ fn ignore_files_of_all_kinds() {
             ..spec.clone()
         });
         tree.compare(&FilterSpec {
-            types: vec!["c".to_owned()],
+            types: types(&["c"]),
             ..spec
         });
     }

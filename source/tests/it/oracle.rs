@@ -12,7 +12,7 @@ use std::process::Command;
 
 use regexctl_source::{
     Dir, EntryKind, Filter, FilterSpec, GlobSpec, Links, Listing, LocalSource, NameSlice, Opened,
-    Roots, Scope, Source, Verdict,
+    Roots, Scope, Source, TypeSpec, Verdict,
 };
 
 /// The command that runs ripgrep, or `None`, loudly, when there is none of the right version.
@@ -125,8 +125,9 @@ pub(crate) fn flags(spec: &FilterSpec) -> Vec<String> {
         };
         args.push(format!("{flag}={}", glob.pattern));
     }
-    args.extend(spec.types.iter().map(|name| format!("-t{name}")));
-    args.extend(spec.types_not.iter().map(|name| format!("-T{name}")));
+    for TypeSpec { name, exclude } in &spec.types {
+        args.push(format!("-{}{name}", if *exclude { 'T' } else { 't' }));
+    }
     args.extend(spec.max_depth.map(|depth| format!("--max-depth={depth}")));
     args.extend(
         spec.max_filesize
@@ -275,6 +276,18 @@ pub(crate) fn glob(pattern: &str) -> GlobSpec {
 
 pub(crate) fn globs(patterns: &[&str]) -> Vec<GlobSpec> {
     patterns.iter().map(|pattern| glob(pattern)).collect()
+}
+
+/// File types, to be excluded behind a `!`.
+pub(crate) fn types(names: &[&str]) -> Vec<TypeSpec> {
+    let of = |&text: &&str| {
+        let name = text.strip_prefix('!');
+        TypeSpec {
+            name: name.unwrap_or(text).to_owned(),
+            exclude: name.is_some(),
+        }
+    };
+    names.iter().map(of).collect()
 }
 
 /// ripgrep's own defaults.

@@ -36,14 +36,14 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::value("threads", "NUM", |args, value| {
         args.threads = value
-            .map(value::number)
+            .map(value::threads)
             .transpose()?
-            .filter(|&threads: &usize| threads != 0);
+            .filter(|&threads| threads != 0);
         Ok(())
     })
     .short('j')
     .help("Search with NUM threads; the default, and 0, is one for each core")
-    .more("On a cluster the workers decide, and the flag does nothing."),
+    .more("At most 1024. On a cluster the workers decide, and the flag does nothing."),
     Flag::switch("no-config", |args, _| args.no_config = true)
         .help("Do not read the configuration file")
         .more(

@@ -1,8 +1,10 @@
 //! Which files are searched. Without these flags: all of them.
 
+use std::ffi::OsStr;
+
 use clap::ValueHint;
 
-use crate::flags::args::{FilesFrom, Mode};
+use crate::flags::args::{FileType, FilesFrom, Mode};
 use crate::flags::flag::{Flag, Undo};
 use crate::flags::value;
 
@@ -35,7 +37,7 @@ pub(super) const FLAGS: &[Flag] = &[
     .help("All globs of -g are as those of --iglob"),
     Flag::list("type", "TYPE", |args, value| {
         if let Some(value) = value {
-            args.types.push(value::text(value)?.to_owned());
+            args.types.push(file_type(value, false)?);
         }
         Ok(())
     })
@@ -44,12 +46,13 @@ pub(super) const FLAGS: &[Flag] = &[
     .more("May be given several times. `all` stands for every type there is."),
     Flag::list("type-not", "TYPE", |args, value| {
         if let Some(value) = value {
-            args.types_not.push(value::text(value)?.to_owned());
+            args.types.push(file_type(value, true)?);
         }
         Ok(())
     })
     .short('T')
-    .help("No files of TYPE"),
+    .help("No files of TYPE")
+    .more("Of -t and -T, the last that a file is of decides."),
     Flag::switch("type-list", |args, _| args.mode.update(Mode::TypeList))
         .help("Print the file types and their globs, and search nothing"),
     Flag::value("max-depth", "NUM", |args, value| {
@@ -142,3 +145,10 @@ pub(super) const FLAGS: &[Flag] = &[
          find . -newer stamp -print0 | regexctl run --files0-from - TODO",
     ),
 ];
+
+fn file_type(value: &OsStr, exclude: bool) -> Result<FileType, String> {
+    Ok(FileType {
+        name: value::text(value)?.to_owned(),
+        exclude,
+    })
+}

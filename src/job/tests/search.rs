@@ -200,7 +200,7 @@ fn the_filter_is_what_the_flags_say() {
     };
     assert_eq!(open, expected);
     let all = filter(
-        "--iglob I -g G -g !H -t rust -T py -d 3 --max-filesize 1K -L --no-hidden --ignore P",
+        "--iglob I -g G -g !H -T py -t rust -T c -d 3 --max-filesize 1K -L --no-hidden --ignore P",
     );
     let globs: Vec<_> = all
         .globs
@@ -208,10 +208,8 @@ fn the_filter_is_what_the_flags_say() {
         .map(|g| (g.pattern.as_str(), g.case_insensitive))
         .collect();
     assert_eq!(globs, [("G", false), ("!H", false), ("I", true)]);
-    assert_eq!(
-        (all.types, all.types_not),
-        (vec!["rust".to_owned()], vec!["py".to_owned()])
-    );
+    let types: Vec<_> = all.types.iter().map(|of| (&*of.name, of.exclude)).collect();
+    assert_eq!(types, [("py", true), ("rust", false), ("c", true)]);
     assert_eq!((all.max_depth, all.max_filesize), (Some(3), Some(1024)));
     assert!(all.follow && all.skip_hidden && all.ignore);
     assert_eq!(all.global_ignore, b"*.bak\n");

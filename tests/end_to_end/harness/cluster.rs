@@ -72,12 +72,7 @@ impl Cluster {
         for root in &self.roots {
             command.arg("--root").arg(root);
         }
-        // The log of a worker outlives it, and tells of all its lives.
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log(number));
-        let process = Process::daemon(command, log.expect("the directory is ours"));
+        let process = Process::daemon(command, appended(&self.log(number)));
         if number == self.workers.len() {
             self.workers.push(None);
         }
@@ -115,6 +110,12 @@ impl Cluster {
             .finish()
     }
 
+    /// What the master, and those before it, have warned of.
+    pub(crate) fn master_log(&self) -> String {
+        let log = fs::read(master_log(&self.logs)).expect("it is made with the first master");
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// The workers that are attached, as `regexctl nodes --json` tells.
     pub(crate) fn nodes(&self) -> Vec<Value> {
         let mut command = regexctl(&self.logs.path());
@@ -142,20 +143,37 @@ impl Cluster {
     }
 }
 
+fn master_log(logs: &Scratch) -> PathBuf {
+    logs.path().join("master.log")
+}
+
+/// The log of a daemon, which outlives it, and tells of all its lives.
+fn appended(log: &Path) -> File {
+    let file = File::options().create(true).append(true).open(log);
+    file.expect("the directory is ours")
+}
+
 /// A master that listens, and its address.
 fn listening(address: &str, logs: &Scratch) -> (Process, String) {
     let mut command = Command::new(programs::master());
     command
         .args(["serve", "--listen", address, "--log", "warn", "--data"])
         .arg(logs.dir("data"));
-    let mut master = Process::start(command, None);
+    let mut master = Process::daemon(command, appended(&master_log(logs)));
     let mut line = String::new();
     BufReader::new(master.stdout())
         .read_line(&mut line)
         .expect("it is text");
     match line.trim_end().strip_prefix("listening on ") {
         Some(address) => (master, address.to_owned()),
-        None => panic!("the master says {line:?}: {}", master.finish()),
+        None => {
+            let log = fs::read(master_log(logs)).unwrap_or_default();
+            panic!(
+                "the master says {line:?}: {}{}",
+                master.finish(),
+                excerpt(&log)
+            );
+        }
     }
 }
 
@@ -164,6 +182,7 @@ impl Drop for Cluster {
         if !std::thread::panicking() {
             return;
         }
+        eprintln!("--- log of the master\n{}", self.master_log());
         for number in 0..self.workers.len() {
             let log = fs::read(self.log(number)).unwrap_or_default();
             eprintln!("--- log of worker {number}\n{}", excerpt(&log));

@@ -77,15 +77,20 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it with pipes; its standard error is read from the start.
     pub(crate) fn start(command: Command, input: Option<&[u8]>) -> Self {
-        Self::spawn(command, input, Stdio::piped())
+        Self::spawn(command, input, Stdio::piped(), Stdio::piped())
     }
 
     /// Starts a daemon that logs to a file.
     pub(crate) fn daemon(command: Command, log: File) -> Self {
-        Self::spawn(command, None, log.into())
+        Self::spawn(command, None, Stdio::piped(), log.into())
     }
 
-    fn spawn(mut command: Command, input: Option<&[u8]>, stderr: Stdio) -> Self {
+    /// Starts it with a terminal as its standard error, and perhaps as its standard output.
+    pub(crate) fn on_terminal(command: Command, stdout: Stdio, stderr: Stdio) -> Self {
+        Self::spawn(command, None, stdout, stderr)
+    }
+
+    fn spawn(mut command: Command, input: Option<&[u8]>, stdout: Stdio, stderr: Stdio) -> Self {
         let said = format!("{command:?}");
         let stdin = if input.is_some() {
             Stdio::piped()
@@ -94,7 +99,7 @@ impl Process {
         };
         let mut child = command
             .stdin(stdin)
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {said}: {error}"));
@@ -193,11 +198,15 @@ pub(crate) fn regexctl(cwd: &Path) -> Command {
     clean(programs::regexctl(), cwd)
 }
 
-/// ripgrep, likewise. Without memory maps: with one, which it takes for a single named file, it finds a NUL
-/// late in the file only at the end, and prints lines that it does not print otherwise.
+/// ripgrep, likewise, so that what it prints of a file depends on that file alone.
+///
+/// Without memory maps: with one, which it takes for a single named file, it finds a NUL late in the file only at the
+/// end, and prints lines that it does not print otherwise. And with one thread, in the order of paths: a line longer than a
+/// thread's buffer makes that larger for good, so that the thread finds a late NUL sooner in each file it takes later, and
+/// prints fewer lines before it.
 pub(crate) fn rg(cwd: &Path) -> Command {
     let mut command = clean(programs::rg(), cwd);
-    command.args(["--no-config", "--no-mmap"]);
+    command.args(["--no-config", "--no-mmap", "--sort", "path"]);
     command
 }
 

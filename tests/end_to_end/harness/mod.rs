@@ -8,6 +8,7 @@ pub(crate) mod normal;
 pub(crate) mod programs;
 pub(crate) mod scratch;
 pub(crate) mod tally;
+pub(crate) mod terminal;
 
 use std::thread;
 use std::time::{Duration, Instant};

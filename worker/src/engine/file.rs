@@ -1,6 +1,7 @@
 //! One file: read, scanned, counted, told. This is the hot path.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -135,7 +136,7 @@ impl Thread<'_> {
         let scanner = self.scanners.get(&shard.plan);
         let (bytes, matches) = (self.buffer.filled(len), &mut self.matches);
         let result = guarded(|| scanner.scan_slice(bytes, named, matches));
-        self.scanned(shard, &result, started, path);
+        self.scanned(shard, &result, None, started, path);
     }
 
     /// A file that goes on behind the buffer, whose first bytes are in it.
@@ -168,15 +169,18 @@ impl Thread<'_> {
             return self.split(shard, root, &path, size, weight, file);
         }
         let started = plan.timing.then(Instant::now);
-        let reader = Reader {
+        let mut reader = Reader {
             first,
             file: &**file,
             offset: first.len() as u64,
+            at_end: false,
             shard,
         };
         let (scanner, matches) = (self.scanners.get(plan), &mut self.matches);
-        let result = guarded(|| scanner.scan_reader(reader, named, matches));
-        self.scanned(shard, &result, started, || (root, path));
+        let result = guarded(|| scanner.scan_reader(&mut reader, named, matches));
+        let end = reader.offset;
+        let shrank = (reader.at_end && end < size).then_some(Shrank { size, end });
+        self.scanned(shard, &result, shrank, started, || (root, path));
     }
 
     /// Cuts a large file into ranges, the first of which is taken first.
@@ -210,32 +214,38 @@ impl Thread<'_> {
         self.shared.share(shard, ranges.into_iter());
     }
 
-    /// Counts and tells the result of a scan.
+    /// Counts and tells the result of a scan. Of a file that shrank, what was found is told; that nothing was found
+    /// is not known.
     fn scanned(
         &mut self,
         shard: &Shard,
         result: &Result<bool, ScanFailure>,
+        shrank: Option<Shrank>,
         started: Option<Instant>,
         path: impl FnOnce() -> (u32, Vec<u8>),
     ) {
         let tally = &mut self.output.tally;
         tally.bytes_searched += self.matches.bytes_searched;
-        let mut path = Some(path);
-        match result {
-            Ok(hit) => {
+        let hit = match (result, shrank) {
+            (Ok(hit), None) => {
                 tally.scanned += 1;
                 if !hit {
                     return self.matches.clear();
                 }
+                true
             }
-            Err(ScanFailure::Scan(ScanError::Cancelled)) => {
+            (Ok(hit), Some(_)) => {
+                tally.failed += 1;
+                *hit && shard.plan.want != v1::Want::FilesWithoutMatch
+            }
+            (Err(ScanFailure::Scan(ScanError::Cancelled)), _) => {
                 tally.failed += 1;
                 return self.matches.clear();
             }
-            Err(failure) => {
+            (Err(failure), _) => {
                 tally.failed += 1;
                 let (kind, message) = failure.describe();
-                let (root, path) = path.take().map(|path| path()).unwrap_or_default();
+                let (root, path) = path();
                 if matches!(failure, ScanFailure::Panic) {
                     self.scanners.forget();
                     self.matches = Matches::new();
@@ -243,8 +253,15 @@ impl Thread<'_> {
                 self.matches.clear();
                 return self.error(shard, root, path, kind, message, false);
             }
+        };
+        let (root, path) = path();
+        if let Some(shrank) = shrank {
+            let (kind, message) = (v1::FileErrorKind::Other, shrank.to_string());
+            self.error(shard, root, path.clone(), kind, message, false);
+            if !hit {
+                return self.matches.clear();
+            }
         }
-        let (root, path) = path.take().map(|path| path()).unwrap_or_default();
         let mut file = into_message(&mut self.matches, root, path);
         if let Some(started) = started {
             file.elapsed_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -314,6 +331,26 @@ impl ScanFailure {
     }
 }
 
+/// A file ended before its size: it was made shorter while it was searched, and what was cut off was not
+/// searched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shrank {
+    /// Its size when its search began.
+    pub(super) size: u64,
+    /// Where a read found its end.
+    pub(super) end: u64,
+}
+
+impl fmt::Display for Shrank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size, end } = self;
+        write!(
+            f,
+            "shrank while it was searched: of its {size} bytes, nothing was left at byte {end}; search it again"
+        )
+    }
+}
+
 /// Runs a scan; a panic in it is an error of the file.
 pub(super) fn guarded<T>(scan: impl FnOnce() -> Result<T, ScanError>) -> Result<T, ScanFailure> {
     match catch_unwind(AssertUnwindSafe(scan)) {
@@ -327,6 +364,8 @@ struct Reader<'a> {
     first: &'a [u8],
     file: &'a dyn File,
     offset: u64,
+    /// The last read found the end.
+    at_end: bool,
     shard: &'a Shard,
 }
 
@@ -341,6 +380,7 @@ impl io::Read for Reader<'_> {
         let len = (self.file.read_at(buf, self.offset))
             .map_err(|error| io::Error::other(error.to_string()))?;
         self.offset += len as u64;
+        self.at_end = len == 0 && !buf.is_empty();
         self.shard.tick(0, 0);
         Ok(len)
     }

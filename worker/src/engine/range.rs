@@ -6,6 +6,8 @@
 //! `end`, and in between they meet at line starts; so the master can put them in order
 //! and number the lines without knowing where the lines of other ranges are. A range in which no line
 //! begins, or which a truncation has taken away, is one part without lines.
+//!
+//! A file that was made shorter since it was split is searched as far as it goes, and that is told as an error of it.
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use regexctl_proto::v1;
 use regexctl_scan::Matches;
 use regexctl_source::{File, Links, Opened, SourceError};
 
-use super::file::{ScanFailure, error_kind, guarded, into_message};
+use super::file::{ScanFailure, Shrank, error_kind, guarded, into_message};
 use super::shard::Shard;
 use super::thread::Thread;
 use super::unit::{Range, Unit, absolute};
@@ -34,6 +36,10 @@ struct Window<'a> {
     base: u64,
     /// The file ends behind the last byte.
     at_end: bool,
+    /// The size of the file when it was split.
+    size: u64,
+    /// Where a read found the file's end, when that is before `size`.
+    cut_at: Option<u64>,
 }
 
 impl Window<'_> {
@@ -49,7 +55,11 @@ impl Window<'_> {
                 .file
                 .read_at(&mut self.bytes[have..], self.base + have as u64);
             match got {
-                Ok(0) => self.at_end = true,
+                Ok(0) => {
+                    let end = self.base + have as u64;
+                    self.at_end = true;
+                    self.cut_at = self.cut_at.or((end < self.size).then_some(end));
+                }
                 Ok(n) => have += n,
                 Err(error) => {
                     self.bytes.truncate(have);
@@ -143,6 +153,7 @@ enum Failure {
     Source(SourceError),
     LineTooLong(usize),
     Scan(ScanFailure),
+    Shrank(Shrank),
 }
 
 impl Failure {
@@ -154,6 +165,7 @@ impl Failure {
                 format!("a line is longer than {limit} bytes (see --max-line-size)"),
             ),
             Self::Scan(failure) => failure.describe(),
+            Self::Shrank(shrank) => (v1::FileErrorKind::Other, shrank.to_string()),
         }
     }
 }
@@ -172,6 +184,8 @@ impl Thread<'_> {
             bytes: &mut bytes,
             at_end: false,
             file: &*file,
+            size: range.size,
+            cut_at: None,
         };
         let terminator = self.scanners.get(&shard.plan).line_terminator();
         let result = match window.seek_line(range.start, range.end, terminator) {
@@ -187,9 +201,13 @@ impl Thread<'_> {
             Err(_) if shard.plan.line_numbers() => window.count_lines(range.end, terminator),
             _ => 0,
         };
+        let cut_at = window.cut_at;
         self.window = bytes;
         if let Err(failure) = result {
             self.range_failed(shard, range, lines, &failure);
+        } else if let Some(end) = cut_at {
+            let size = range.size;
+            self.range_error(shard, range, &Failure::Shrank(Shrank { size, end }));
         }
     }
 
@@ -266,8 +284,7 @@ impl Thread<'_> {
         shard.add_results(self.output.file(file));
     }
 
-    /// Tells that the rest of a range could not be searched, which has `lines` lines. The file stays counted as
-    /// scanned: other ranges of it were.
+    /// Tells that the rest of a range could not be searched, which has `lines` lines.
     fn range_failed(&mut self, shard: &Shard, range: Range, lines: u64, failure: &Failure) {
         if shard.is_dead() {
             return;
@@ -277,8 +294,21 @@ impl Thread<'_> {
         }
         self.matches = Matches::new();
         self.part(shard, &range, range.end, lines);
+        self.range_error(shard, range, failure);
+    }
+
+    /// Tells an error of a range. Here the file stays counted as scanned: who puts the ranges together counts it as
+    /// failed, once.
+    fn range_error(&mut self, shard: &Shard, range: Range, failure: &Failure) {
         let (kind, message) = failure.describe();
-        self.error(shard, range.root, range.path, kind, message, false);
+        shard.add_results(self.output.error(v1::FileError {
+            root: range.root,
+            path: range.path,
+            kind: kind.into(),
+            message,
+            directory: false,
+            of_part: true,
+        }));
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Instant;
 use regexctl_proto::domain::Weight;
 use regexctl_proto::v1;
 use regexctl_source::{
-    Dir, Entry, EntryKind, Links, Listing, NameSlice, Opened, SkipReason, SourceError, Verdict,
+    Dir, Entry, EntryKind, ErrorKind, Links, Listing, NameSlice, Opened, SkipReason, SourceError,
+    Verdict,
 };
 
 use super::file::{Named, error_kind};
@@ -57,7 +58,7 @@ impl Thread<'_> {
                 }
                 self.list(shard, handle, path, tree);
             }
-            Ok(Opened::File(file)) if is_root => {
+            Ok(Opened::File(file)) if is_root && first_slice => {
                 let named = Named {
                     root: tree.root,
                     path: tree.path,
@@ -66,7 +67,7 @@ impl Thread<'_> {
                 tally.seen += 1;
                 self.named_file(shard, named, file);
             }
-            Ok(Opened::Special(kind)) if is_root => {
+            Ok(Opened::Special(kind)) if is_root && first_slice => {
                 tally.seen += 1;
                 tally.failed += 1;
                 let message = format!("not a regular file: {kind}");
@@ -79,29 +80,33 @@ impl Thread<'_> {
                     false,
                 );
             }
-            Ok(Opened::Special(_)) => tally.dirs_skipped += u64::from(first_slice),
-            Ok(Opened::File(_) | Opened::Symlink) => {
-                tally.dirs_failed += u64::from(first_slice);
-                let message = "not a directory any more".to_owned();
-                self.error(
-                    shard,
-                    tree.root,
-                    tree.path,
-                    v1::FileErrorKind::Other,
-                    message,
-                    true,
-                );
+            Ok(Opened::Special(_)) if first_slice => tally.dirs_skipped += 1,
+            Ok(Opened::File(_) | Opened::Symlink | Opened::Special(_)) => {
+                let changed = SourceError::new(ErrorKind::Changed, "not a directory any more");
+                self.tree_failed(shard, tree, &changed);
             }
-            Err(error) if is_root => {
+            Err(error) if is_root && first_slice => {
                 tally.seen += 1;
                 tally.failed += 1;
                 self.source_error(shard, tree.root, tree.path, &error, false);
             }
-            Err(error) => {
-                tally.dirs_failed += u64::from(first_slice);
-                self.source_error(shard, tree.root, tree.path, &error, true);
-            }
+            Err(error) => self.tree_failed(shard, tree, &error),
         }
+    }
+
+    /// Tells that a directory, or a slice of it, could not be listed. It was counted as listed with its first slice; when
+    /// a later one fails, who puts the slices together counts it as failed, once.
+    fn tree_failed(&mut self, shard: &Shard, tree: Tree, error: &SourceError) {
+        let is_first = tree.slice.start == 0;
+        self.output.tally.dirs_failed += u64::from(is_first);
+        shard.add_results(self.output.error(v1::FileError {
+            root: tree.root,
+            path: tree.path,
+            kind: error_kind(error.kind).into(),
+            message: error.to_string(),
+            directory: true,
+            of_part: !is_first,
+        }));
     }
 
     /// Lists a directory and works through what it gave.
@@ -111,10 +116,7 @@ impl Thread<'_> {
         let began = Instant::now();
         let covered = match handle.list(slice, LISTING_BYTES, &mut listing) {
             Ok(covered) => covered,
-            Err(error) => {
-                self.output.tally.dirs_failed += u64::from(slice.start == 0);
-                return self.source_error(shard, tree.root, tree.path, &error, true);
-            }
+            Err(error) => return self.tree_failed(shard, tree, &error),
         };
         self.output.tally.dirs_listed += u64::from(slice.start == 0);
         shard.tick(0, 0);
@@ -457,6 +459,7 @@ impl Thread<'_> {
             kind: kind.into(),
             message,
             directory,
+            of_part: false,
         }));
     }
 }

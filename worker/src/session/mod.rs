@@ -11,11 +11,13 @@ mod plans;
 mod rate;
 
 use std::collections::HashSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use regexctl_proto::domain::{BadMessage, BootId, Grant, LeaseId};
 use regexctl_proto::limits::{MAX_MESSAGE_BYTES, PROTOCOL, REPORT_INTERVAL_MILLIS};
+use regexctl_proto::peer::{causes, other_version};
 use regexctl_proto::v1;
 use regexctl_proto::v1::workers_client::WorkersClient;
 use tokio::sync::mpsc;
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{error, info, warn};
 
@@ -39,6 +42,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the master may take to hear that a drained worker goes.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// HTTP/2 pings while the stream is silent, and how long their answer may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -91,8 +97,8 @@ pub enum SessionError {
 /// Why one connection ended.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
-    #[error("cannot connect")]
-    Connect(#[from] tonic::transport::Error),
+    #[error("cannot connect: {}", causes(.0))]
+    Connect(tonic::transport::Error),
     #[error("{}", .0.message())]
     Status(#[from] tonic::Status),
     #[error(transparent)]
@@ -144,32 +150,37 @@ pub async fn serve(
     tokio::pin!(shutdown);
     let mut backoff = MIN_BACKOFF;
     loop {
-        let lost = tokio::select! {
+        if session.draining && session.is_idle() {
+            return Ok(());
+        }
+        let attached = tokio::select! {
             biased;
             () = &mut shutdown, if !session.draining => {
                 session.draining = true;
                 continue;
             }
-            result = session.attached(&endpoint, &mut backoff) => match result {
-                Ok(()) => return Ok(()),
-                Err(lost) => lost,
-            }
+            attached = session.attach(&endpoint) => attached,
         };
+        let ended = match attached {
+            Ok(connection) => {
+                let ended = session.exchange(connection, shutdown.as_mut(), &mut backoff);
+                ended.await
+            }
+            Err(lost) => Err(lost),
+        };
+        let Err(lost) = ended else { return Ok(()) };
         if let Lost::Status(status) = &lost
-            && status.code() == tonic::Code::FailedPrecondition
+            && let Some(message) = other_version(status)
         {
             return Err(SessionError::Version {
                 master: config.master,
-                message: status.message().to_owned(),
+                message,
             });
-        }
-        if session.draining && session.is_idle() {
-            return Ok(());
         }
         let pause = jittered(backoff);
         warn!(
             master = config.master,
-            "{lost:#}; trying again in {pause:.1?}"
+            "{lost}; trying again in {pause:.1?}"
         );
         backoff = (backoff * 2).min(MAX_BACKOFF);
         tokio::select! {
@@ -205,13 +216,17 @@ struct Session {
     draining: bool,
 }
 
+/// An attached worker's way to the master.
+struct Connection {
+    channel: Channel,
+    reports: mpsc::Sender<v1::WorkerReport>,
+    orders: Streaming<v1::WorkerOrders>,
+}
+
 impl Session {
-    /// One connection, from attach to its loss; `Ok` when the worker has drained.
-    async fn attached(&mut self, endpoint: &Endpoint, backoff: &mut Duration) -> Result<(), Lost> {
-        if self.draining && self.is_idle() {
-            return Ok(());
-        }
-        let channel = endpoint.connect().await?;
+    /// Connects, and attaches with a first report.
+    async fn attach(&mut self, endpoint: &Endpoint) -> Result<Connection, Lost> {
+        let channel = endpoint.connect().await.map_err(Lost::Connect)?;
         let mut client = client(channel.clone());
         let (reports, outbound) = mpsc::channel(REPORT_QUEUE);
         self.revision = 0;
@@ -222,18 +237,39 @@ impl Session {
         }
         // Room for one: the queue is empty.
         let _ = reports.try_send(self.report());
-        let mut orders = client
+        let orders = client
             .attach(ReceiverStream::new(outbound))
             .await?
             .into_inner();
         info!(name = self.name, "attached");
         notify::ready();
+        Ok(Connection {
+            channel,
+            reports,
+            orders,
+        })
+    }
+
+    /// One connection, up to its loss; `Ok` when the worker has drained.
+    async fn exchange(
+        &mut self,
+        connection: Connection,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+        backoff: &mut Duration,
+    ) -> Result<(), Lost> {
+        let Connection {
+            channel,
+            reports,
+            mut orders,
+        } = connection;
         let mut interval = tokio::time::interval(Duration::from_millis(REPORT_INTERVAL_MILLIS));
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.send_commits(&channel);
             if self.draining && self.is_idle() {
                 let _ = reports.try_send(self.report());
+                drop(reports);
+                goodbye(&mut orders).await;
                 return Ok(());
             }
             tokio::select! {
@@ -250,6 +286,7 @@ impl Session {
                     Ok((lease, result)) => self.committed(lease, result)?,
                     Err(join) => error!("a commit task failed: {join}"),
                 },
+                () = shutdown.as_mut(), if !self.draining => self.draining = true,
                 _ = interval.tick() => self.rate.tick(),
             }
             // A full queue holds a report as good as this one, but for the newest changes, which the next tick tells.
@@ -387,6 +424,13 @@ impl Session {
             bytes_per_second,
         }
     }
+}
+
+/// Waits until the master has ended its side too, so that it sees the stream end, not break.
+async fn goodbye(orders: &mut Streaming<v1::WorkerOrders>) {
+    let ended = async { while let Ok(Some(_)) = orders.message().await {} };
+    // A master that does not answer is left as it is.
+    let _ = tokio::time::timeout(GOODBYE, ended).await;
 }
 
 fn client(channel: Channel) -> WorkersClient<Channel> {

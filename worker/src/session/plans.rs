@@ -106,6 +106,11 @@ pub(super) fn refused(grant: &Grant, why: &str) -> Finished {
                 kind: v1::FileErrorKind::Other.into(),
                 message: format!("the worker cannot run this job: {why}"),
                 directory: matches!(task.kind, TaskKind::Tree { .. }),
+                of_part: match &task.kind {
+                    TaskKind::Tree { slice, .. } => slice.start != 0,
+                    TaskKind::Range { .. } => true,
+                    TaskKind::Paths { .. } => false,
+                },
             });
         }
     }

@@ -7,7 +7,7 @@ use super::{only, required};
 use crate::model::decode::At;
 use crate::model::name::quoted;
 use crate::model::node::{Bmc, BmcKind, Credentials};
-use crate::model::problem::{Reporter, Span};
+use crate::model::problem::{Reporter, Span, what_and_fix};
 use crate::model::raw::{BmcKindWord, NODE_PLACEHOLDER, RawBmc, RawBmcAddress, Tls};
 use crate::model::{Host, Hostname, HttpUrl};
 
@@ -174,7 +174,7 @@ fn hosts(
                 Ok(names) => Some(names.into_iter().map(Host::Name).collect()),
                 Err(bad) => {
                     let bad = bad.to_string();
-                    let (what, fix) = bad.rsplit_once("; ").unwrap_or((&bad, "correct it"));
+                    let (what, fix) = what_and_fix(&bad);
                     error(what.to_owned(), fix, report)
                 }
             }

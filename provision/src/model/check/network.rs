@@ -7,7 +7,7 @@ use crate::model::cluster::Network;
 use crate::model::decode::{At, Field};
 use crate::model::problem::{Reporter, Span};
 use crate::model::raw::{HTTP_PORT, MASTER_PORT, RawFile};
-use crate::model::{AddressRange, NodeIp, Subnet};
+use crate::model::{AddressRange, Hostname, NodeIp, Subnet};
 
 /// The most DNS servers: what a resolver asks, and what fits into a DHCP answer.
 const MAX_DNS: usize = 3;
@@ -86,6 +86,7 @@ pub(super) struct Facts {
     pub(super) range: Option<(AddressRange, Span)>,
     pub(super) master: Option<(NodeIp, Span)>,
     pub(super) gateway: Option<(NodeIp, Span)>,
+    pub(super) domain: Option<Hostname>,
 }
 
 impl Facts {
@@ -100,6 +101,7 @@ impl Facts {
             range: range.map(|at| (at.value, at.span.clone())),
             master: cluster.and_then(|c| c.master.at()).map(placed),
             gateway: cluster.and_then(|c| c.gateway.at()).map(placed),
+            domain: cluster.and_then(|c| c.domain.given().cloned()),
         }
     }
 }

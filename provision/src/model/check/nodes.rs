@@ -108,25 +108,35 @@ impl<'a> Checker<'a> {
     }
 
     fn name<'n>(&mut self, name: &'n Hostname, span: &Span, grouped: &mut Grouped<'n>) {
-        if let Some((_, first)) = self.names.get(name) {
-            let what = if first == span {
-                "occurs twice in this section".to_owned()
-            } else {
-                format!("is also in line {}", self.lines.line(first.start))
+        let full = self.full_name(name);
+        if let Some((other, first)) = self.names.get(&full) {
+            let line = self.lines.line(first.start);
+            let problem = match () {
+                () if other != name => format!("is also in line {line}, as {other}"),
+                () if first == span => "occurs twice in this section".to_owned(),
+                () => format!("is also in line {line}"),
             };
             grouped.add(Issue {
                 kind: "name",
                 span: span.clone(),
                 name,
                 what: format!("node {name}"),
-                problem: what,
+                problem,
                 fix: "a node has one section".into(),
                 related: Some((first.clone(), "the first one")),
             });
         } else {
-            self.names
-                .insert(name.clone(), (name.clone(), span.clone()));
+            self.names.insert(full, (name.clone(), span.clone()));
         }
+    }
+
+    /// The name with the cluster's domain, under which nobody else can be known.
+    fn full_name(&self, name: &Hostname) -> Hostname {
+        let domain = self.facts.domain.as_ref();
+        let domain = domain.filter(|_| !name.as_str().contains('.'));
+        // One that gets too long is its own.
+        let full = domain.and_then(|domain| format!("{name}.{domain}").parse().ok());
+        full.unwrap_or_else(|| name.clone())
     }
 
     fn mac<'n>(

@@ -254,12 +254,16 @@ impl<'r> Scope<'r> {
         } else {
             raw.roots.values()
         };
-        if roots.is_empty() {
+        // An export that is wrong was reported.
+        let is_meant = exports.is_empty() && self.exports.len() == self.export_names.len();
+        if roots.is_empty() && (is_meant || raw.roots.given().is_some_and(Vec::is_empty)) {
             report.warning(
                 span.clone(),
                 format!("{label}: no export and no worker.roots, so no regex-worker will run"),
                 "add an [export.NAME], or say worker.enabled = false",
             );
+        }
+        if roots.is_empty() {
             return None;
         }
         Some(Worker {

@@ -53,8 +53,8 @@ table! {
 
     /// How a node is switched on and off. Passwords are never written here.
     RawBmc {
-        /// The kind of switch.
-        "kind" kind: BmcKindWord, required;
+        /// The kind of switch. A profile may say it for its nodes.
+        "kind" kind: BmcKindWord;
         /// Where it listens (ipmi, redfish). For several nodes a range (`10.1.0.[1-24]`), the first address, from which
         /// they are counted on, or a name with {node} in it (`{node}-bmc`).
         "address" address: RawBmcAddress;
@@ -190,7 +190,7 @@ fn listed(
     // Messages about the section name its nodes, where that can be.
     let name = table.get("name").and_then(|name| name.get_ref().as_str());
     let node = match name {
-        Some(name) => context.inside(name, |context| section(table, context)),
+        Some(name) => context.named(name, |context| section(table, context)),
         None => section(table, context),
     };
     if matches!(node.name, Field::Absent) {
@@ -209,10 +209,12 @@ fn keyed(
     context: &mut Context<'_>,
 ) -> At<RawNode> {
     let names = RawNames::read(name, span, context);
-    let mut node = context.inside(name, |context| section(table, context));
+    let mut node = context.named(name, |context| section(table, context));
     if let Some(span) = node.name.span() {
-        let what = format!("{name}: the section is named in its header already");
-        context.error(span, &what, "remove this line");
+        let what = "the section is named in its header already";
+        context.named(name, |context| {
+            context.error(span, what, "remove this line");
+        });
     }
     node.name = match names {
         Some(value) => Field::Given(At {

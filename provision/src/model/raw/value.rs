@@ -9,12 +9,13 @@ use toml::de::DeValue;
 use crate::model::decode::{Context, Decode, mistyped, texts, words};
 use crate::model::image::{PackFormat, Script, Variant, WritableSize};
 use crate::model::name::quoted;
-use crate::model::problem::Span;
+use crate::model::problem::{Span, what_and_fix};
 use crate::model::{
     AbsPath, AddressRange, ByteSize, ClusterName, Console, ExportName, ExportServer, Host,
-    HostKeys, Hostname, HttpUrl, ImageName, InterfaceName, KernelArg, Loader, Locale, LogProtocol,
-    MacAddr, ModuleName, MountOption, NfsVersion, NodeIp, PackageName, ProfileName, RootMode,
-    Squash, SshKey, Subnet, Suite, Tag, TimeZone, Timespan, UnitName, Unknown, UserName, UsrMode,
+    HostKeys, Hostname, HostnameError, HttpUrl, ImageName, InterfaceName, KernelArg, Loader,
+    Locale, LogProtocol, MacAddr, ModuleName, MountOption, NfsVersion, NodeIp, PackageName,
+    ProfileName, RootMode, Squash, SshKey, Subnet, Suite, Tag, TimeZone, Timespan, UnitName,
+    Unknown, UserName, UsrMode,
 };
 use crate::nodeset;
 
@@ -138,9 +139,16 @@ impl RawNames {
             match name.parse() {
                 Ok(host) => hosts.push(host),
                 Err(error) => {
-                    let error = format!("{error}");
-                    let (what, fix) = error.rsplit_once("; ").unwrap_or((&error, "rename it"));
-                    context.error(span.clone(), &format!("{}: {what}", quoted(&name)), fix);
+                    let error: HostnameError = error;
+                    let message = error.to_string();
+                    let (what, fix) = what_and_fix(&message);
+                    let quoted = quoted(&name);
+                    let what = if what.contains(&quoted) {
+                        what.to_owned()
+                    } else {
+                        format!("{quoted}: {what}")
+                    };
+                    context.error(span.clone(), &what, fix);
                     return None;
                 }
             }
@@ -210,7 +218,7 @@ fn expand(text: &str, span: &Span, context: &mut Context<'_>) -> Option<Vec<Node
         Err(error) => {
             let error: crate::model::NodeIpError = error;
             let error = error.to_string();
-            let (what, fix) = error.rsplit_once("; ").unwrap_or((&error, "correct it"));
+            let (what, fix) = what_and_fix(&error);
             context.error(span.clone(), what, fix);
             None
         }

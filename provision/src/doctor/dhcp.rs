@@ -1,0 +1,217 @@
+//! Who answers DHCP on the network: a discovery is sent, as a machine that is switched on would send it.
+//!
+//! The Ethernet address in the question is made up, so that no node's lease is touched, and no offer is accepted.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{Finding, Level};
+use crate::model::{Cluster, Dhcp};
+
+const TOPIC: &str = "dhcp";
+
+/// UDP ports of servers and of clients.
+const SERVER_PORT: u16 = 67;
+const CLIENT_PORT: u16 = 68;
+
+/// The largest answer that is read, in bytes.
+const MAX_MESSAGE_BYTES: usize = 1500;
+
+/// The most servers that are told.
+const MAX_SERVERS: usize = 64;
+
+/// Where the options begin, behind the fixed fields and the cookie (RFC 2131).
+const OPTIONS_AT: usize = 240;
+
+/// What stands before the options.
+const COOKIE: [u8; 4] = [99, 130, 83, 99];
+
+/// Who offered, and which address; none for a server that only says where to boot from.
+type Offers = BTreeMap<Ipv4Addr, Option<Ipv4Addr>>;
+
+pub(super) fn ask(cluster: &Cluster, wait: Duration) -> Vec<Finding> {
+    let interface = cluster.network.interface.as_str();
+    match offers(interface, wait) {
+        Ok(offers) => judge(cluster, &offers),
+        Err(error) => vec![Finding::bad(
+            TOPIC,
+            Level::Unknown,
+            format!("cannot ask on {interface} who answers DHCP: {error}"),
+            match error.kind() {
+                ErrorKind::PermissionDenied => "run this as root",
+                ErrorKind::AddrInUse => {
+                    "stop the DHCP client of that interface, which holds UDP port 68"
+                }
+                _ => "see what is said of the network",
+            },
+        )],
+    }
+}
+
+fn judge(cluster: &Cluster, offers: &Offers) -> Vec<Finding> {
+    let master = cluster.network.master.get();
+    let (ours, others): (Vec<_>, Vec<_>) =
+        offers.iter().partition(|(server, _)| **server == master);
+    let gives = |server: &Ipv4Addr, address: &Option<Ipv4Addr>| match address {
+        Some(address) => format!("{server} offers {address}"),
+        None => format!("{server} answers without an address"),
+    };
+    let told: Vec<_> = others.iter().map(|(s, a)| gives(s, a)).collect();
+    let told = told.join(", ");
+    let leases = others.iter().any(|(_, address)| address.is_some());
+    let mut findings = Vec::new();
+    match cluster.dhcp {
+        Dhcp::Full { .. } if !others.is_empty() => findings.push(Finding::bad(
+            TOPIC,
+            Level::Problem,
+            format!("a second DHCP server: {told}"),
+            "stop it, or write mode = \"proxy\" below [dhcp]: nodes boot from whoever answers first",
+        )),
+        Dhcp::Full { range: Some(_), .. } if ours.is_empty() => findings.push(Finding::bad(
+            TOPIC,
+            Level::Problem,
+            "the master does not answer DHCP",
+            "run `regex-provision apply` or `serve`, and look at the log of dnsmasq; is its range used up?",
+        )),
+        // Without a range only the nodes themselves are answered.
+        Dhcp::Full { range: None, .. } => findings.push(Finding::fine(
+            TOPIC,
+            "no other DHCP server; ours gives strangers no address, so it was not heard",
+        )),
+        Dhcp::Full { .. } => findings.push(Finding::fine(TOPIC, "the master answers, and nobody else")),
+        Dhcp::Proxy | Dhcp::External if !leases => findings.push(Finding::bad(
+            TOPIC,
+            Level::Warning,
+            "no DHCP server of the site offered an address",
+            "start it, or write mode = \"full\" below [dhcp]; a server that only knows its own machines is as it should be",
+        )),
+        Dhcp::Proxy | Dhcp::External => {
+            findings.push(Finding::fine(TOPIC, format!("the site's server answers: {told}")));
+        }
+    }
+    findings
+}
+
+/// Sends a discovery and hears all answers that come in time.
+fn offers(interface: &str, wait: Duration) -> io::Result<Offers> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_broadcast(true)?;
+    socket.set_reuse_address(true)?;
+    socket.bind_device(Some(interface.as_bytes()))?;
+    socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT).into())?;
+    let socket = UdpSocket::from(socket);
+    let mut random = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let [x0, x1, x2, x3, m0, m1, m2, m3] = random;
+    let xid = [x0, x1, x2, x3];
+    // Local, and nobody's.
+    let question = discovery(xid, [0x02, 0x00, m0, m1, m2, m3]);
+    socket.send_to(&question, (Ipv4Addr::BROADCAST, SERVER_PORT))?;
+    let deadline = Instant::now() + wait;
+    let mut offers = Offers::new();
+    let mut buffer = [0; MAX_MESSAGE_BYTES];
+    while offers.len() < MAX_SERVERS {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        socket.set_read_timeout(Some(left))?;
+        match socket.recv(&mut buffer) {
+            Ok(len) => offers.extend(offer(&buffer[..len], xid)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(offers)
+}
+
+/// A DHCPDISCOVER as PXE firmware sends it, to be answered by broadcast.
+fn discovery(xid: [u8; 4], mac: [u8; 6]) -> Vec<u8> {
+    let mut message = vec![0; OPTIONS_AT];
+    // A request, over Ethernet, whose addresses have 6 bytes.
+    message[..4].copy_from_slice(&[1, 1, 6, 0]);
+    message[4..8].copy_from_slice(&xid);
+    message[10] = 0x80;
+    message[28..34].copy_from_slice(&mac);
+    message[236..240].copy_from_slice(&COOKIE);
+    // Discover; wanted: mask, router, server; a BIOS client's architecture and class.
+    message.extend_from_slice(&[53, 1, 1, 55, 4, 1, 3, 54, 67, 93, 2, 0, 0]);
+    message.extend_from_slice(&[60, 32]);
+    message.extend_from_slice(b"PXEClient:Arch:00000:UNDI:002001");
+    message.push(255);
+    message
+}
+
+/// Who made an offer to the question, and of which address.
+fn offer(message: &[u8], xid: [u8; 4]) -> Option<(Ipv4Addr, Option<Ipv4Addr>)> {
+    let is_answer = message.len() > OPTIONS_AT
+        && message[0] == 2
+        && message[4..8] == xid
+        && message[236..240] == COOKIE;
+    if !is_answer {
+        return None;
+    }
+    let mut rest = &message[OPTIONS_AT..];
+    let (mut is_offer, mut server) = (false, None);
+    while let [code, tail @ ..] = rest {
+        match code {
+            0 => rest = tail,
+            255 => break,
+            code => {
+                let (len, tail) = tail.split_first()?;
+                let value = tail.get(..usize::from(*len))?;
+                rest = &tail[usize::from(*len)..];
+                match (code, value) {
+                    (53, [2]) => is_offer = true,
+                    (54, [a, b, c, d]) => server = Some(Ipv4Addr::new(*a, *b, *c, *d)),
+                    _ => {}
+                }
+            }
+        }
+    }
+    let address = Ipv4Addr::new(message[16], message[17], message[18], message[19]);
+    let address = (!address.is_unspecified()).then_some(address);
+    is_offer.then_some((server?, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_answer_breaks_it(head in prop::collection::vec(any::<u8>(), 0..8), tail in prop::collection::vec(any::<u8>(), 0..80)) {
+            let mut message = discovery([1, 2, 3, 4], [2; 6]);
+            message[0] = 2;
+            message.truncate(OPTIONS_AT);
+            message.splice(..head.len().min(4), head.iter().copied().take(4));
+            message.extend(tail);
+            let _ = offer(&message, [1, 2, 3, 4]);
+            let _ = offer(&head, [1, 2, 3, 4]);
+        }
+    }
+
+    #[test]
+    fn an_offer_tells_server_and_address() {
+        let mut message = discovery([1, 2, 3, 4], [2; 6]);
+        message[0] = 2;
+        message[16..20].copy_from_slice(&[10, 0, 0, 9]);
+        message.truncate(OPTIONS_AT);
+        message.extend_from_slice(&[0, 53, 1, 2, 54, 4, 10, 0, 0, 1, 255, 54]);
+        let told = offer(&message, [1, 2, 3, 4]);
+        assert_eq!(
+            told,
+            Some(([10, 0, 0, 1].into(), Some([10, 0, 0, 9].into())))
+        );
+        assert_eq!(offer(&message, [4, 3, 2, 1]), None);
+    }
+}

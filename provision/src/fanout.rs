@@ -1,0 +1,272 @@
+//! Commands and files for many nodes at once, over OpenSSH.
+//!
+//! [`Remote`] says how a node is logged in to; the programs are the system's `ssh` and `scp`, so that a person's keys,
+//! agent and configuration serve as they do by hand. [`execute`] runs the same thing for many nodes in a window, [`gather`]
+//! folds equal outputs together.
+//!
+//! Invariants: every node that was asked for ends with one [`Outcome`]; nothing asks for a password or a
+//! confirmation; the output that is kept of a node has a limit.
+
+mod gather;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+pub use gather::{Gathered, Group, MAX_NODE_OUTPUT_BYTES};
+
+use crate::model::{Cluster, HostKeys, Node};
+use crate::parallel;
+use crate::process::{self, End, Stream};
+
+/// The status with which `ssh` ends when it is the connection that failed.
+const SSH_FAILED: i32 = 255;
+
+/// How nodes are logged in to.
+#[derive(Debug, Clone)]
+pub struct Remote<'c> {
+    cluster: &'c Cluster,
+    user: String,
+    /// Where host keys are remembered; none where each boot makes new ones.
+    known_hosts: Option<PathBuf>,
+    /// Further options, each as behind `-o`.
+    options: Vec<String>,
+}
+
+/// How it ended for a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// The command's own status.
+    Exited(i32),
+    /// No connection; what ssh said of it.
+    Unreachable(String),
+    /// It took longer than it was allowed to.
+    TimedOut(Duration),
+    /// The local program was ended by a signal, or could not be run.
+    Broken(String),
+}
+
+impl Outcome {
+    /// Whether it went well.
+    pub fn is_success(&self) -> bool {
+        *self == Self::Exited(0)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(0) => f.write_str("done"),
+            Self::Exited(code) => write!(f, "exit status {code}"),
+            Self::Unreachable(words) => write!(f, "cannot log in: {words}"),
+            Self::TimedOut(limit) => write!(f, "not done within {} s", limit.as_secs_f32()),
+            Self::Broken(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What is heard of a node.
+#[derive(Debug)]
+pub enum Event {
+    /// It printed something.
+    Output(Stream, Vec<u8>),
+    /// It has ended.
+    Ended(Outcome),
+}
+
+impl<'c> Remote<'c> {
+    /// As `[ssh]` says. `user` goes before the one of the file; `known_hosts` is where keys that stay are remembered.
+    pub fn new(
+        cluster: &'c Cluster,
+        user: Option<&str>,
+        known_hosts: PathBuf,
+        options: Vec<String>,
+    ) -> Self {
+        let keep = cluster.ssh.host_keys != HostKeys::Boot;
+        Self {
+            cluster,
+            user: user.map_or_else(|| cluster.ssh.user.to_string(), str::to_owned),
+            known_hosts: keep.then_some(known_hosts),
+            options,
+        }
+    }
+
+    /// `ssh` to a node, up to the command.
+    pub fn ssh(&self, node: &Node, interactive: bool) -> Command {
+        let mut command = Command::new("ssh");
+        command.arg("-p").arg(self.cluster.ssh.port.to_string());
+        self.settle(&mut command, node, interactive);
+        command.arg("--").arg(self.target(node));
+        command
+    }
+
+    /// `scp` of files to a node's `destination`.
+    pub fn scp(&self, node: &Node, files: &[PathBuf], destination: &str) -> Command {
+        let mut command = Command::new("scp");
+        command.args(["-q", "-r", "-P"]);
+        command.arg(self.cluster.ssh.port.to_string());
+        self.settle(&mut command, node, false);
+        command.arg("--").args(files);
+        command.arg(format!("{}:{destination}", self.target(node)));
+        command
+    }
+
+    fn target(&self, node: &Node) -> String {
+        format!("{}@{}", self.user, node.address)
+    }
+
+    /// The options that both programs know.
+    fn settle(&self, command: &mut Command, node: &Node, interactive: bool) {
+        let mut option = |text: &str| {
+            command.args(["-o", text]);
+        };
+        // The first one of an option wins, so the person's come first.
+        for given in &self.options {
+            option(given);
+        }
+        let seconds = self.cluster.ssh.connect_timeout.as_secs().max(1);
+        option(&format!("ConnectTimeout={seconds}"));
+        // A node that dies in the middle is noticed.
+        option("ServerAliveInterval=15");
+        option("ServerAliveCountMax=4");
+        if !interactive {
+            option("BatchMode=yes");
+            // Errors are told with the node's outcome; that a key was remembered is none.
+            option("LogLevel=ERROR");
+        }
+        match &self.known_hosts {
+            None => {
+                option("StrictHostKeyChecking=no");
+                option("UserKnownHostsFile=/dev/null");
+            }
+            Some(file) => {
+                option("StrictHostKeyChecking=accept-new");
+                option(&format!("UserKnownHostsFile={}", file.display()));
+                option(&format!("HostKeyAlias={}", node.name));
+                // The names of nodes are no secret here, and a person looks for them.
+                option("HashKnownHosts=no");
+            }
+        }
+    }
+}
+
+/// Runs a program for each node, as many at once as `width` says; `told` hears of each as it happens.
+pub fn execute(
+    nodes: &[&Node],
+    width: usize,
+    limit: Option<Duration>,
+    command: impl Fn(&Node) -> Command + Sync,
+    told: impl FnMut(usize, Event),
+) {
+    parallel::each(
+        nodes,
+        width,
+        Duration::ZERO,
+        |node, send| {
+            let mut command = command(node);
+            let mut last = LastLine::default();
+            let end = process::run(&mut command, limit, &mut |stream, bytes| {
+                if stream == Stream::Err {
+                    last.add(bytes);
+                }
+                send(Event::Output(stream, bytes.to_vec()));
+            });
+            send(Event::Ended(outcome(end, limit, &command, &last)));
+        },
+        told,
+    );
+}
+
+fn outcome(
+    end: std::io::Result<End>,
+    limit: Option<Duration>,
+    command: &Command,
+    last: &LastLine,
+) -> Outcome {
+    let program = command.get_program().to_string_lossy();
+    match end {
+        Ok(End::TimedOut) => Outcome::TimedOut(limit.unwrap_or_default()),
+        Ok(End::Exited(status)) => match status.code() {
+            Some(SSH_FAILED) => Outcome::Unreachable(last.text()),
+            Some(code) => Outcome::Exited(code),
+            None => Outcome::Broken(format!("{program} was ended: {status}")),
+        },
+        Err(error) => {
+            let hint = "the Debian package is openssh-client";
+            Outcome::Broken(format!("cannot run {program}: {error}; {hint}"))
+        }
+    }
+}
+
+/// The last line of what ssh says, to be told when it fails.
+#[derive(Debug, Default)]
+struct LastLine(Vec<u8>);
+
+impl LastLine {
+    /// How much of it is kept, in bytes.
+    const MAX: usize = 4096;
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        let surplus = self.0.len().saturating_sub(Self::MAX);
+        self.0.drain(..surplus);
+    }
+
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.0);
+        let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+        line.unwrap_or("ssh said nothing").to_owned()
+    }
+}
+
+/// A command line for the remote shell. One word is such a line already; several are arguments that arrive as
+/// they are here.
+pub fn command_line(words: &[String]) -> String {
+    match words {
+        [line] => line.clone(),
+        words => words
+            .iter()
+            .map(|word| quoted(word))
+            .collect::<Vec<_>>()
+            .join(" "),
+    }
+}
+
+/// A word as a POSIX shell reads it back.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn one_word_is_a_line_for_the_shell() {
+        assert_eq!(
+            command_line(&["df -h | tail -1".to_owned()]),
+            "df -h | tail -1"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn several_words_arrive_as_they_are(words in prop::collection::vec("[^\0]{0,8}", 1..5)) {
+            let words: Vec<String> = [vec!["printf".to_owned(), "%s\\0".to_owned()], words].concat();
+            let out = Command::new("sh").arg("-c").arg(command_line(&words)).output().unwrap();
+            let expected = words[2..].iter().fold(String::new(), |all, word| all + word + "\0");
+            prop_assert_eq!(String::from_utf8(out.stdout).unwrap(), expected);
+        }
+    }
+}

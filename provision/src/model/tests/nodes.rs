@@ -1,0 +1,174 @@
+//! Mistakes in nodes.
+
+use super::*;
+use crate::model::cluster::MAX_NODES;
+use crate::nodeset::MAX_EXPANSION;
+
+fn node(lines: &str) -> String {
+    told_with(&format!("[[node]]\n{lines}"))
+}
+
+#[test]
+fn names_and_ranges() {
+    let named = |name: &str| {
+        node(&format!(
+            "name = \"{name}\"\nmac = \"52:54:00:00:01:00\"\naddress = \"10.0.0.20\""
+        ))
+    };
+    insta::assert_snapshot!(cases(&[
+        (
+            "no name",
+            node("mac = \"52:54:00:00:01:00\"\naddress = \"10.0.0.20\"")
+        ),
+        ("nothing but a name", node("name = \"t\"")),
+        ("not even a name", node("")),
+        ("a range backwards", named("t[9-0]")),
+        ("a range without an end", named("t[0-")),
+        ("a range too large", named("t[0-99999]")),
+        ("a name that is none", named("t_1")),
+        ("names that are none", named("t[0-2]-")),
+        ("a number", named("7")),
+        ("a tag where a name is made", named("@all")),
+        ("a word of dnsmasq", named("[1-2]h")),
+        (
+            "a name twice in one section",
+            told_replaced("s[0-2]", "s[0,1,1]")
+        ),
+        ("a name in two sections", named("s1")),
+        (
+            "names in two sections",
+            node(
+                "name = \"s[1-2]\"\nmac = [\"52:54:00:00:01:00\", \"52:54:00:00:01:01\"]\naddress = \"10.0.0.20\""
+            )
+        ),
+        (
+            "a name within a section by name",
+            told("[node.s1]\nname = \"s2\"\n")
+        ),
+        ("a range as a key", told("[node.\"s[3-1]\"]\nmac = \"x\"\n")),
+    ]));
+}
+
+#[test]
+fn addresses() {
+    let at = |address: &str| told_replaced("\"10.0.0.10\"", address);
+    insta::assert_snapshot!(cases(&[
+        ("no address", at("\"ten\"")),
+        ("outside of the subnet", at("\"10.0.1.1\"")),
+        ("partly outside of the subnet", at("\"10.0.0.254\"")),
+        ("before the subnet", at("\"9.255.255.254\"")),
+        ("the network address", at("\"10.0.0.0\"")),
+        ("inside the dynamic range", at("\"10.0.0.249\"")),
+        (
+            "the master's",
+            at("[\"10.0.0.10\", \"10.0.0.1\", \"10.0.0.12\"]")
+        ),
+        (
+            "the gateway's",
+            told(&BASE.replace("master =", "gateway = \"10.0.0.11\"\nmaster ="))
+        ),
+        ("too few", at("[\"10.0.0.10\", \"10.0.0.11\"]")),
+        ("too many", at("\"10.0.0.[10-13]\"")),
+        ("one in a list", at("[\"10.0.0.10\"]")),
+        ("a range beyond 255", at("\"10.0.0.[254-256]\"")),
+        ("a range that is none", at("\"10.0.0.[a-b]\"")),
+        (
+            "a list with one that is none",
+            at("[\"10.0.0.10\", \"x\", \"10.0.0.12\"]")
+        ),
+        (
+            "the end of all addresses",
+            told(
+                &BASE
+                    .replace("10.0.0.0/24", "223.255.255.0/24")
+                    .replace("\"10.0.0.1\"", "\"223.255.255.1\"")
+                    .replace("10.0.0.10", "223.255.255.254")
+            )
+        ),
+        (
+            "twice in one section",
+            at("[\"10.0.0.10\", \"10.0.0.10\", \"10.0.0.10\"]")
+        ),
+        (
+            "of another section",
+            node(
+                "name = \"t[0-1]\"\nmac = [\"52:54:00:00:01:00\", \"52:54:00:00:01:01\"]\naddress = \"10.0.0.11\""
+            )
+        ),
+    ]));
+}
+
+#[test]
+fn ethernet_addresses() {
+    let macs = "[\"52:54:00:00:00:00\", \"52:54:00:00:00:01\", \"52:54:00:00:00:02\"]";
+    let with = |by: &str| told_replaced(macs, by);
+    insta::assert_snapshot!(cases(&[
+        ("one for three nodes", with("\"52:54:00:00:00:00\"")),
+        (
+            "too many",
+            with(
+                "[\"52:54:00:00:00:00\", \"52:54:00:00:00:01\", \"52:54:00:00:00:02\", \"52:54:00:00:00:03\"]"
+            )
+        ),
+        (
+            "one that is none",
+            with("[\"52:54:00:00:00:00\", \"52:54:00:00:00\", \"52:54:00:00:00:02\"]")
+        ),
+        (
+            "a group address",
+            with("[\"52:54:00:00:00:00\", \"ff:ff:ff:ff:ff:ff\", \"00:00:00:00:00:00\"]")
+        ),
+        (
+            "the same in other spellings",
+            with("[\"52:54:00:00:00:0a\", \"52-54-00-00-00-0A\", \"5254.0000.000a\"]")
+        ),
+        (
+            "of another section",
+            node("name = \"t\"\nmac = \"52:54:00:00:00:01\"\naddress = \"10.0.0.20\"")
+        ),
+        ("a number", with("7")),
+    ]));
+}
+
+#[test]
+fn many_nodes_at_one_place_are_told_once() {
+    let text = BASE
+        .replace("s[0-2]", "s[000-299]")
+        .replace("10.0.0.10", "10.0.0.2");
+    let macs: Vec<_> = (0..300)
+        .map(|n| format!("\"52:54:00:00:{:02x}:{:02x}\"", n / 256, n % 256))
+        .collect();
+    let begin = text.find("[\"52").expect("it is there");
+    let end = begin + text[begin..].find("]\n").expect("it is there");
+    let text = format!("{}[{}{}", &text[..begin], macs.join(","), &text[end..]);
+    insta::assert_snapshot!(told(&text));
+}
+
+#[test]
+fn too_many_nodes() {
+    let base = BASE.replace("10.0.0.0/24", "10.0.0.0/8");
+    let macs: Vec<_> = (0..MAX_EXPANSION)
+        .map(|n| format!("\"52:54:01:00:{:02x}:{:02x}\"", n / 256, n % 256))
+        .collect();
+    let text = format!(
+        "{base}[[node]]\nname = \"t[0-65535]\"\naddress = \"10.1.0.1\"\nmac = [{}]\n",
+        macs.join(",")
+    );
+    insta::assert_snapshot!(told(&text), @"f:24:8: more than 65536 nodes; make two clusters of them");
+    let fits = text.replace(
+        "s[0-2]\"\nmac = [\"52:54:00:00:00:00\", \"52:54:00:00:00:01\", \"52:54:00:00:00:02\"]",
+        "s0\"\nmac = \"52:54:00:00:00:00\"",
+    );
+    let fits = fits
+        .replace("[0-65535]", "[1-65535]")
+        .replacen("\"52:54:01:00:00:00\",", "", 1);
+    assert_eq!(accepted(&fits).nodes().len(), MAX_NODES);
+}
+
+#[test]
+fn one_name_with_the_domain_and_without() {
+    let text = BASE.replace("master = ", "domain = \"lab.example\"\nmaster = ");
+    let more = "[[node]]\nname = \"s1.lab.example\"\nmac = \"52:54:00:00:01:00\"\naddress = \"10.0.0.20\"\n";
+    insta::assert_snapshot!(told(&format!("{text}{more}")), @"f:25:8: node s1.lab.example is also in line 21, as s1; a node has one section");
+    accepted(&format!("{text}{}", more.replace("s1.lab", "s1.other")));
+}

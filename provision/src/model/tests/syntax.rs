@@ -1,0 +1,128 @@
+//! Mistakes in the TOML itself, and in kinds and words.
+
+use super::*;
+
+#[test]
+fn broken_toml_is_told_with_everything_else_that_can_be_read() {
+    insta::assert_snapshot!(cases(&[
+        ("nothing at all", told("")),
+        ("a word without quotes", told_replaced("\"lab\"", "lab")),
+        (
+            "a section that is not closed",
+            told_replaced("[dhcp]", "[dhcp")
+        ),
+        (
+            "two mistakes of different kinds",
+            told_replaced(
+                "\"eth1\"\nsubnet = \"10.0.0.0/24\"",
+                "eth1\nsubnet = \"10.0.0.1/24\""
+            )
+        ),
+        (
+            "a key twice",
+            told_replaced("name = \"lab\"", "name = \"lab\"\nname = \"lab\"")
+        ),
+        ("a section twice", told_with("[dhcp]\nmode = \"full\"")),
+        ("no value", told_replaced("name = \"lab\"", "name =")),
+        (
+            "a byte order mark is none",
+            told(&format!("\u{feff}{}", BASE.replace("\"lab\"", "lab")))
+        ),
+        (
+            "lines that end in CR LF",
+            told(&BASE.replace("\"lab\"", "lab").replace('\n', "\r\n"))
+        ),
+    ]));
+    accepted(&format!("\u{feff}{}", BASE.replace('\n', "\r\n")));
+}
+
+#[test]
+fn values_of_the_wrong_kind() {
+    insta::assert_snapshot!(cases(&[
+        (
+            "a section is a number",
+            told("cluster = 1\ndhcp = []\nnode = 3\nimage = \"x\"")
+        ),
+        ("a text is a number", told_replaced("\"lab\"", "7")),
+        ("a list is a text", told_with("[time]\nservers = \"a\"")),
+        ("a bool is a text", told_with("[time]\nenabled = \"yes\"")),
+        (
+            "a number is a text",
+            told_replaced("master = ", "http-port = \"80\"\nmaster = ")
+        ),
+        (
+            "a number is too large",
+            told_replaced("master = ", "http-port = 65536\nmaster-port = 0\nmaster = ")
+        ),
+        (
+            "a number is huge",
+            told_replaced("master = ", "http-port = 99999999999999999999\nmaster = ")
+        ),
+        ("a node is a number", told("node = [1]\n")),
+        ("a node by name is a number", told("[node]\ns1 = 1\n")),
+        ("a date", told_replaced("\"lab\"", "2024-01-01")),
+        ("a float", told_replaced("\"lab\"", "1.5")),
+    ]));
+}
+
+#[test]
+fn unknown_keys_and_words() {
+    insta::assert_snapshot!(cases(&[
+        (
+            "a slip",
+            told_replaced("name = \"lab\"", "name = \"lab\"\ngatway = \"10.0.0.2\"")
+        ),
+        ("an underscore", told_with("[serve]\nmax_connections = 100")),
+        (
+            "another case",
+            told_replaced("name = \"lab\"", "name = \"lab\"\nDomain = \"x\"")
+        ),
+        ("nothing alike", told_with("[power]\nvolts = 230")),
+        ("a section", told_with("[exports.x]\npath = \"/x\"")),
+        (
+            "a key of a node in its profile",
+            told_replaced(
+                "image = \"base\"",
+                "image = \"base\"\nmac = \"52:54:00:00:00:07\""
+            )
+        ),
+        (
+            "a word that is a slip",
+            told_replaced("image = \"base\"", "image = \"base\"\nroot = \"rma\"")
+        ),
+        (
+            "a word that is none",
+            told_replaced("image = \"base\"", "image = \"base\"\nroot = \"floppy\"")
+        ),
+        (
+            "in a list of sections",
+            told_with("[[image.base.file]]\npth = \"/x\"\ntext = \"\"")
+        ),
+    ]));
+}
+
+#[test]
+fn a_person_is_shown_the_line() {
+    let text = BASE.replace("\"10.0.0.10\"", "\"10.0.0.200\"").replace(
+        "master = \"10.0.0.1\"",
+        "master = \"10.0.1.1\" # Rechnerraum \u{fc}ber\tdem Keller",
+    );
+    let problems = check(&text).problems;
+    insta::assert_snapshot!(problems.pretty("cluster.toml", &text, false));
+    assert!(problems.pretty("f", &text, true).contains("\u{1b}["));
+}
+
+#[test]
+fn only_so_many_problems_are_told() {
+    let section = |n| format!("[[node]]\nname = \"t{n}\"\nmac = \"x\"\naddress = \"10.0.0.20\"\n");
+    let text = BASE.to_owned() + &(0..2000).map(section).collect::<Vec<_>>().concat();
+    let problems = check(&text).problems;
+    assert_eq!(problems.list.len(), MAX_PROBLEMS);
+    assert!(problems.omitted > 2000, "{}", problems.omitted);
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_read() {
+    let text = format!("#{}", "x".repeat(MAX_FILE_BYTES));
+    insta::assert_snapshot!(told(&text), @"f:1:1: the file has 33554433 bytes; the limit is 33554432; write nodes by ranges");
+}

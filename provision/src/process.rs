@@ -1,0 +1,259 @@
+//! Running programs of the system: to their end, or to a time limit.
+//!
+//! A program is an absolute list of arguments, never a line for a shell. Its output is read as it comes,
+//! so that it never waits for us, and what is kept of it has a limit.
+//!
+//! Invariant: when [`run`] returns, the program has ended and is reaped; what it started itself and left
+//! running is not waited for.
+
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// How much is read from a pipe at once, in bytes.
+const READ_BYTES: usize = 16 << 10;
+
+/// How much of the errors that a program printed is told, in bytes.
+const TOLD_BYTES: usize = 600;
+
+/// Where a piece of output came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself, or by somebody's signal.
+    Exited(ExitStatus),
+    /// By us, because its time was over.
+    TimedOut,
+}
+
+/// What a program printed, up to a limit a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// Standard output.
+    pub out: Vec<u8>,
+    /// Standard error.
+    pub err: Vec<u8>,
+    /// There was more than the limit allowed.
+    pub truncated: bool,
+}
+
+impl Captured {
+    /// The last line that says anything, of standard error or else of standard output, shortened.
+    pub fn last_words(&self) -> String {
+        let last = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+            line.map(|line| line.chars().take(TOLD_BYTES).collect::<String>())
+        };
+        last(&self.err)
+            .or_else(|| last(&self.out))
+            .unwrap_or_else(|| "it printed nothing".to_owned())
+    }
+}
+
+/// Runs a program and keeps what it prints, at most `limit` bytes of each stream.
+pub fn capture(
+    command: &mut Command,
+    timeout: Duration,
+    limit: usize,
+) -> io::Result<(End, Captured)> {
+    let mut captured = Captured::default();
+    let end = run(command, Some(timeout), &mut |stream, bytes| {
+        let kept = match stream {
+            Stream::Out => &mut captured.out,
+            Stream::Err => &mut captured.err,
+        };
+        let room = limit.saturating_sub(kept.len()).min(bytes.len());
+        kept.extend_from_slice(&bytes[..room]);
+        captured.truncated |= room < bytes.len();
+    })?;
+    Ok((end, captured))
+}
+
+/// Runs a program without input, and hands on what it prints as it comes. An error means that it could
+/// not be started or watched; then it does not run.
+pub fn run(
+    command: &mut Command,
+    timeout: Option<Duration>,
+    told: &mut dyn FnMut(Stream, &[u8]),
+) -> io::Result<End> {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut running = Running(child);
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    running.watch(deadline, told)
+}
+
+/// A program that is ended and reaped however we leave.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error of either means that it has been reaped.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn watch(
+        &mut self,
+        deadline: Option<Instant>,
+        told: &mut dyn FnMut(Stream, &[u8]),
+    ) -> io::Result<End> {
+        let ended = pidfd_open(Pid::from_child(&self.0), PidfdFlags::empty())?;
+        let mut out = Pipe::new(self.0.stdout.take(), Stream::Out)?;
+        let mut err = Pipe::new(self.0.stderr.take(), Stream::Err)?;
+        loop {
+            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                self.0.kill()?;
+                self.0.wait()?;
+                return Ok(End::TimedOut);
+            }
+            let mut fds = vec![PollFd::new(&ended, PollFlags::IN)];
+            fds.extend(
+                out.fd()
+                    .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+            );
+            fds.extend(
+                err.fd()
+                    .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+            );
+            let left = left.map(|left| Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            match poll(&mut fds, left.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let has_ended = !fds[0].revents().is_empty();
+            drop(fds);
+            // What it printed before its end is in the pipes by now.
+            out.drain(told)?;
+            err.drain(told)?;
+            if has_ended {
+                return Ok(End::Exited(self.0.wait()?));
+            }
+        }
+    }
+}
+
+/// One of the program's pipes, until its end.
+struct Pipe<R> {
+    reader: Option<R>,
+    stream: Stream,
+}
+
+impl<R: Read + AsFd> Pipe<R> {
+    fn new(reader: Option<R>, stream: Stream) -> io::Result<Self> {
+        if let Some(reader) = &reader {
+            let flags = fcntl_getfl(reader)?;
+            fcntl_setfl(reader, flags | OFlags::NONBLOCK)?;
+        }
+        Ok(Self { reader, stream })
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.reader.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads what there is.
+    fn drain(&mut self, told: &mut dyn FnMut(Stream, &[u8])) -> io::Result<()> {
+        let mut buffer = [0; READ_BYTES];
+        while let Some(reader) = &mut self.reader {
+            match reader.read(&mut buffer) {
+                Ok(0) => self.reader = None,
+                Ok(len) => told(self.stream, &buffer[..len]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(line: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]);
+        command
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn both_streams_and_the_status_are_kept() {
+        let line = "echo out; echo err >&2; exit 3";
+        let (end, captured) = capture(&mut shell(line), LONG, 100).unwrap();
+        let End::Exited(status) = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(status.code(), Some(3));
+        assert_eq!(
+            (&*captured.out, &*captured.err),
+            (&b"out\n"[..], &b"err\n"[..])
+        );
+        assert!(!captured.truncated);
+        assert_eq!(captured.last_words(), "err");
+    }
+
+    #[test]
+    fn more_than_the_limit_and_than_a_pipe_holds_is_read_and_dropped() {
+        let line = "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2";
+        let (end, captured) = capture(&mut shell(line), LONG, 1000).unwrap();
+        assert!(matches!(end, End::Exited(status) if status.success()));
+        assert_eq!((captured.out.len(), captured.err.len()), (1000, 1000));
+        assert!(captured.truncated);
+    }
+
+    #[test]
+    fn one_that_goes_on_is_ended_at_its_time() {
+        let (end, captured) = capture(
+            &mut shell("echo on; exec sleep 1000"),
+            Duration::from_millis(300),
+            100,
+        )
+        .unwrap();
+        assert_eq!(end, End::TimedOut);
+        assert_eq!(captured.out, b"on\n");
+    }
+
+    #[test]
+    fn what_it_leaves_running_is_not_waited_for() {
+        let begun = Instant::now();
+        let (end, captured) = capture(&mut shell("sleep 20 & echo $!"), LONG, 100).unwrap();
+        assert!(matches!(end, End::Exited(status) if status.success()));
+        assert!(begun.elapsed() < Duration::from_secs(15));
+        let pid = String::from_utf8(captured.out).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn one_that_is_not_there_is_an_error() {
+        let error = capture(&mut Command::new("/not/there"), LONG, 100).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+}

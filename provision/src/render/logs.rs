@@ -1,0 +1,71 @@
+//! Logs over the network: rsyslog on the master, which writes one file a node, and on the nodes.
+
+use minijinja::context;
+
+use super::file::{Checker, Effect, File, Place, Service};
+use super::templates::fill;
+use crate::model::{Cluster, Log, LogProtocol};
+
+pub(super) fn files(cluster: &Cluster) -> Vec<File> {
+    let Log::Master {
+        port,
+        directory,
+        keep_days,
+    } = &cluster.log
+    else {
+        return Vec::new();
+    };
+    let receiver = context! {
+        cluster => cluster.name.as_str(),
+        master => cluster.network.master.to_string(),
+        subnet => cluster.network.subnet.to_string(),
+        port,
+        directory => directory.as_str(),
+    };
+    let rotation = context! {
+        cluster => cluster.name.as_str(),
+        directory => directory.as_str(),
+        keep_days,
+    };
+    vec![
+        File {
+            name: "system/etc/rsyslog.d/30-regex-provision.conf".into(),
+            bytes: fill("rsyslog-master.conf", receiver).into_bytes(),
+            place: Place::System("/etc/rsyslog.d/30-regex-provision.conf".into()),
+            mode: 0o644,
+            service: Some((Service::Rsyslog, Effect::Restart)),
+            checker: Some(Checker::Rsyslog),
+        },
+        File {
+            name: "system/etc/logrotate.d/regex-provision".into(),
+            bytes: fill("logrotate", rotation).into_bytes(),
+            place: Place::System("/etc/logrotate.d/regex-provision".into()),
+            mode: 0o644,
+            service: None,
+            checker: Some(Checker::Logrotate),
+        },
+    ]
+}
+
+/// `/etc/rsyslog.d/30-regex-provision.conf` of a node, if its logs go somewhere.
+pub(super) fn node(cluster: &Cluster) -> Option<String> {
+    let (host, port, protocol) = match &cluster.log {
+        Log::Node => return None,
+        Log::Master { port, .. } => (cluster.network.master.to_string(), *port, LogProtocol::Udp),
+        Log::Remote {
+            host,
+            port,
+            protocol,
+        } => (host.to_string(), *port, *protocol),
+    };
+    let context = context! {
+        cluster => cluster.name.as_str(),
+        host,
+        port,
+        protocol => match protocol {
+            LogProtocol::Udp => "udp",
+            LogProtocol::Tcp => "tcp",
+        },
+    };
+    Some(fill("rsyslog-node.conf", context))
+}

@@ -1,0 +1,64 @@
+//! systemd units: of the boot endpoint, of regex-master, and of the daemons that we run ourselves.
+
+use minijinja::{Value, context};
+
+use super::file::{Checker, Effect, File, Place, Service};
+use super::templates::fill;
+use super::{Site, nfs};
+use crate::model::{Cluster, ExportServer, NfsVersion};
+
+pub(super) fn files(cluster: &Cluster, site: &Site) -> Vec<File> {
+    let common = context! {
+        cluster => cluster.name.as_str(),
+        directory => escaped(cluster.serve.directory.as_str()),
+    };
+    let program = |program: &std::path::Path| {
+        context! { program => escaped(&program.display().to_string()) }
+    };
+    let network = &cluster.network;
+    let mut files = vec![
+        unit(
+            Service::Serve,
+            context! { ..common.clone(), ..program(&site.provision) },
+        ),
+        unit(
+            Service::Dnsmasq,
+            context! { ..common.clone(), ..program(&site.dnsmasq) },
+        ),
+        unit(
+            Service::Master,
+            context! {
+                listen => format!("{}:{}", network.master, network.master_port),
+                cluster => cluster.name.as_str(),
+                ..program(&site.master),
+            },
+        ),
+    ];
+    if nfs::server(cluster) == nfs::Server::Ganesha {
+        let v3 = cluster.exports.values().any(|export| {
+            export.server == ExportServer::Ganesha && export.version == NfsVersion::V3
+        });
+        files.push(unit(
+            Service::Ganesha,
+            context! { ..common.clone(), ..context! { v3 }, ..program(&site.ganesha) },
+        ));
+    }
+    files
+}
+
+fn unit(service: Service, values: Value) -> File {
+    let name = service.unit();
+    File {
+        name: format!("system/etc/systemd/system/{name}"),
+        bytes: fill(name, values).into_bytes(),
+        place: Place::System(format!("/etc/systemd/system/{name}").into()),
+        mode: 0o644,
+        service: Some((service, Effect::Restart)),
+        checker: Some(Checker::Systemd),
+    }
+}
+
+/// A path in a unit, where `%` stands for something else.
+pub(super) fn escaped(path: &str) -> String {
+    path.replace('%', "%%")
+}

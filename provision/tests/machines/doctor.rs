@@ -1,0 +1,191 @@
+//! `regex-provision doctor`, on a network of its own with real daemons that are ill.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Daemon, Namespace, needs, until};
+
+fn cluster(dir: &Path, master: &str, dhcp: &str) -> String {
+    format!(
+        r#"
+[cluster]
+name = "test"
+interface = "br0"
+subnet = "10.77.0.0/24"
+master = "{master}"
+
+[dhcp]
+{dhcp}
+
+[time]
+enabled = false
+
+[serve]
+directory = "{}"
+
+[image.base]
+source = {{ kind = "debootstrap", suite = "bookworm" }}
+
+[profile.default]
+image = "base"
+
+[[node]]
+name = "n0"
+mac = "52:54:00:00:00:01"
+address = "10.77.0.11"
+profile = "default"
+"#,
+        dir.display()
+    )
+}
+
+/// What doctor says, as `topic level what`.
+fn examine(net: &Namespace, dir: &Path, dhcp: &str) -> (Option<i32>, Vec<String>) {
+    examine_as(net, dir, "10.77.0.1", dhcp)
+}
+
+fn examine_as(net: &Namespace, dir: &Path, master: &str, dhcp: &str) -> (Option<i32>, Vec<String>) {
+    fs::write(dir.join("cluster.toml"), cluster(dir, master, dhcp)).expect("the directory is ours");
+    let told = net
+        .command(env!("CARGO_BIN_EXE_regex-provision"))
+        .current_dir(dir)
+        .args(["doctor", "--json", "--dhcp-wait", "2s"])
+        .output()
+        .expect("the binary under test starts");
+    let findings: Value = serde_json::from_slice(&told.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&told.stderr)));
+    let lines = findings
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|finding| {
+            let word = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+            assert!(
+                word("level") == "fine" || !word("fix").is_empty(),
+                "nothing to do about {finding}"
+            );
+            format!("{} {} {}", word("topic"), word("level"), word("what"))
+        });
+    (told.status.code(), lines.collect())
+}
+
+#[track_caller]
+fn has(lines: &[String], what: &str) {
+    assert!(
+        lines.iter().any(|line| line.contains(what)),
+        "no {what:?} in {lines:#?}"
+    );
+}
+
+fn dnsmasq(net: &Namespace, dir: &Path, name: &str, lines: &str) -> Daemon {
+    let conf = dir.join(format!("{name}.conf"));
+    let common = format!(
+        "port=0\nbind-interfaces\nuser=\ngroup=\nno-ping\ndhcp-leasefile={0}/{name}.leases\npid-file={0}/{name}.pid\n{lines}\n",
+        dir.display()
+    );
+    fs::write(&conf, common).expect("the directory is ours");
+    let mut command = net.command("dnsmasq");
+    command
+        .arg("--keep-in-foreground")
+        .arg(format!("--conf-file={}", conf.display()));
+    Daemon::start(command)
+}
+
+#[test]
+fn the_usual_ills_are_named() {
+    if !needs(&["dnsmasq", "ip"]) {
+        return;
+    }
+    let Some(net) = Namespace::new(&["10.77.0.1/24", "10.77.0.2/24"]) else {
+        return;
+    };
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let tftp = dir.join("tftp");
+    fs::create_dir(&tftp).expect("the directory is ours");
+
+    // Nothing runs.
+    let (code, lines) = examine(&net, dir, "range = \"10.77.0.100-10.77.0.110\"");
+    assert_eq!(code, Some(1));
+    has(&lines, "network fine br0 is up with 10.77.0.1/24");
+    has(&lines, "dhcp problem the master does not answer DHCP");
+    has(&lines, "tftp problem nobody answers at 10.77.0.1:69");
+    has(&lines, "http problem nobody answers at 10.77.0.1:8080");
+    has(&lines, "disk fine ");
+
+    // Ours runs, with a TFTP directory that lacks one of the loaders; and there is another DHCP server.
+    fs::write(tftp.join("undionly.kpxe"), [0; 2000]).expect("the directory is ours");
+    let ours = format!(
+        "interface=br0\nlisten-address=10.77.0.1\ndhcp-range=10.77.0.100,10.77.0.110,1h\nenable-tftp\ntftp-root={}",
+        tftp.display()
+    );
+    let ours = dnsmasq(&net, dir, "ours", &ours);
+    let range = "range = \"10.77.0.100-10.77.0.110\"";
+    until("ours answers", || {
+        let (_, lines) = examine(&net, dir, range);
+        lines
+            .iter()
+            .any(|line| line == "dhcp fine the master answers, and nobody else")
+            .then_some(())
+    });
+    let (_, lines) = examine(&net, dir, range);
+    has(&lines, "tftp fine undionly.kpxe is served");
+    has(&lines, "tftp problem snponly.efi is not served: file");
+    // For a master with another address the same server is a stranger.
+    let second = "10.77.0.2";
+    let (_, lines) = examine_as(&net, dir, second, range);
+    has(
+        &lines,
+        "dhcp problem a second DHCP server: 10.77.0.1 offers 10.77.0.1",
+    );
+    // Beside it a proxy serves as it should.
+    let (_, lines) = examine_as(&net, dir, second, "mode = \"proxy\"");
+    has(
+        &lines,
+        "dhcp fine the site's server answers: 10.77.0.1 offers 10.77.0.1",
+    );
+    drop(ours);
+
+    // Something else holds the port of the boot endpoint.
+    let mut other = net.command("python3");
+    other
+        .current_dir(&tftp)
+        .args(["-u", "-m", "http.server", "8080"]);
+    let _other = Daemon::start(other);
+    until("it answers", || {
+        let (_, lines) = examine(&net, dir, "mode = \"proxy\"");
+        lines
+            .iter()
+            .any(|line| {
+                line.contains(
+                    "what answers at 10.77.0.1:8080 is not the boot endpoint: \"HTTP/1.0 404",
+                )
+            })
+            .then_some(())
+    });
+    // Large frames.
+    let grown = net
+        .command("ip")
+        .args(["link", "set", "br0", "mtu", "9000"])
+        .status();
+    assert!(grown.expect("ip starts").success());
+    let (_, lines) = examine(&net, dir, "mode = \"proxy\"");
+    has(&lines, "network warning br0 has an MTU of 9000");
+}
+
+#[test]
+fn a_master_without_its_interface_is_told_so() {
+    let Some(net) = Namespace::new(&["10.77.1.1/24"]) else {
+        return;
+    };
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let (code, lines) = examine(&net, dir.path(), "mode = \"external\"");
+    assert_eq!(code, Some(1));
+    has(
+        &lines,
+        "network problem br0 does not have the master's address 10.77.0.1",
+    );
+}

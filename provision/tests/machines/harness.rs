@@ -1,0 +1,177 @@
+//! What the tests of daemons share: processes that end with the test, namespaces, and states to wait for.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The password of every BMC here; no output may hold it.
+pub(crate) const PASSWORD: &str = "s3cret";
+
+/// How long a state may take to come.
+const STATE_WITHIN: Duration = Duration::from_secs(60);
+
+/// Waits until `look` finds something.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + STATE_WITHIN;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "not within {STATE_WITHIN:?}: {what}"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether all programs are there. Where one is not, the test has nothing to test; in CI that is a failure.
+pub(crate) fn needs(programs: &[&str]) -> bool {
+    programs.iter().all(|program| find(program).is_some())
+}
+
+/// Where a program is. Where it is not, the test has nothing to test; in CI that is a failure.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let found = env::split_paths(&path)
+        .chain(more)
+        .map(|dir| dir.join(program))
+        .find(|path| path.is_file());
+    if found.is_none() {
+        missing(program);
+    }
+    found
+}
+
+/// Says that a test cannot be run here; in CI that is a failure.
+pub(crate) fn missing(what: &str) {
+    assert!(
+        env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "{what} is needed in CI"
+    );
+    eprintln!("NOT TESTED: {what} is not here");
+}
+
+/// A port that was free a moment ago, for TCP and UDP.
+pub(crate) fn free_port() -> u16 {
+    until("a port is free", || {
+        let tcp = TcpListener::bind("127.0.0.1:0").ok()?;
+        let port = tcp.local_addr().ok()?.port();
+        UdpSocket::bind(("127.0.0.1", port)).ok().map(|_| port)
+    })
+}
+
+/// A process that is ended, by its pid, when the test ends.
+pub(crate) struct Daemon {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Daemon {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        Self {
+            child,
+            lines: BufReader::new(stdout),
+        }
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("it can be read");
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // An error of either means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A network of its own, with addresses on a bridge that leads nowhere; a pair of virtual cards gives it a carrier.
+pub(crate) struct Namespace {
+    holder: Daemon,
+}
+
+impl Namespace {
+    /// None where no namespace can be made.
+    pub(crate) fn new(addresses: &[&str]) -> Option<Self> {
+        find("unshare")?;
+        find("nsenter")?;
+        let bridge = "mount -t sysfs sysfs /sys && ip link set lo up && ip link add br0 type bridge && ip link set br0 up \
+            && ip link add mon0 type veth peer name mon1 && ip link set mon0 master br0 up && ip link set mon1 up";
+        let addresses = addresses.join(" ");
+        let add = "ip addr add $address brd + dev br0 || exit";
+        // The shell stays until it is ended.
+        let script = format!(
+            "{bridge} && for address in {addresses}; do {add}; done && echo ready && exec sleep infinity"
+        );
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.arg("--map-root-user");
+        }
+        // With its own /sys, which shows the interfaces of whoever mounted it.
+        command.args(["--net", "--mount", "sh", "-c", &script]);
+        let mut holder = Daemon::start(command);
+        if holder.line() == "ready" {
+            Some(Self { holder })
+        } else {
+            missing("a network namespace");
+            None
+        }
+    }
+
+    /// A program that runs in it.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["--net", "--mount", "--wd=.", "--target"]);
+        command.arg(self.holder.child.id().to_string());
+        command.arg("--").arg(program);
+        command
+    }
+}
+
+/// Runs the program in a directory with this cluster.toml.
+pub(crate) fn provision(dir: &Path, cluster: &str, args: &[&str]) -> Output {
+    fs::write(dir.join("cluster.toml"), cluster).expect("the directory is ours");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regex-provision"));
+    command
+        .current_dir(dir)
+        .args(args)
+        .stdin(Stdio::null())
+        .env_remove("REGEX_PROVISION_BMC_PASSWORD");
+    command.output().expect("the binary under test starts")
+}
+
+#[track_caller]
+pub(crate) fn expect(output: &Output, code: i32, stdout: &str) -> String {
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        (output.status.code(), &*printed),
+        (Some(code), stdout),
+        "{told}"
+    );
+    assert!(!told.contains(PASSWORD), "the password is shown: {told}");
+    told
+}

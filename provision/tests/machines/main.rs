@@ -1,0 +1,10 @@
+//! `regex-provision` commands that reach other machines, as a person runs them, against what really answers: BMCs, services,
+//! sshd.
+//!
+//! Everything that listens is on loopback, or in a network namespace that a test made. Where a
+//! program is not installed its tests say so and pass, but with `CI=true` in the environment they fail.
+
+mod doctor;
+mod fanout;
+mod harness;
+mod power;

@@ -1,0 +1,358 @@
+//! `regex-provision power`, against `ipmi_sim`, a Redfish emulator, commands, and a socket that hears the magic packet.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{
+    Daemon, Namespace, PASSWORD, expect, find, free_port, needs, provision, until,
+};
+use tempfile::TempDir;
+
+fn cluster(power: &str, nodes: &str) -> String {
+    format!(
+        r#"
+[cluster]
+name = "test"
+interface = "eth0"
+subnet = "10.77.0.0/24"
+master = "10.77.0.1"
+
+[image.base]
+source = {{ kind = "debootstrap", suite = "bookworm" }}
+
+[profile.default]
+image = "base"
+
+[power]
+stagger = "1ms"
+{power}
+{nodes}
+"#
+    )
+}
+
+fn secret(dir: &Path, text: &str) -> String {
+    let path = dir.join("secret");
+    fs::write(&path, text).expect("the directory is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    path.to_str().expect("the path is text").to_owned()
+}
+
+/// A BMC, with its machine's state in `power`.
+fn ipmi_sim(dir: &Path, port: u16) -> Daemon {
+    let state = dir.join("power");
+    fs::write(&state, "0\n").expect("the directory is ours");
+    let chassis = dir.join("chassis");
+    let script = format!(
+        "#!/bin/sh\nshift\necho \"$*\" >> {0}/calls\ncase \"$1 $2\" in\n\
+         'get power') echo \"power:$(cat {0}/power)\" ;;\n\
+         'set power') echo \"$3\" > {0}/power ;;\n'set boot') echo \"$3\" > {0}/boot ;;\nesac\n",
+        dir.display()
+    );
+    fs::write(&chassis, script).expect("the directory is ours");
+    fs::set_permissions(&chassis, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let lan = format!(
+        "name \"n0\"\nset_working_mc 0x20\nstartlan 1\naddr 127.0.0.1 {port}\npriv_limit admin\n\
+         allowed_auths_admin none md2 md5 straight\nguid a123456789abcdefa123456789abcdef\nendlan\n\
+         chassis_control \"{} 0x20\"\nuser 2 true \"admin\" \"{PASSWORD}\" admin 10 none md2 md5 straight\n",
+        chassis.display()
+    );
+    fs::write(dir.join("lan.conf"), lan).expect("the directory is ours");
+    let emulator = "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr\nmc_enable 0x20\n";
+    fs::write(dir.join("ipmi.emu"), emulator).expect("the directory is ours");
+    let mut command = Command::new("ipmi_sim");
+    command
+        .current_dir(dir)
+        .args(["-c", "lan.conf", "-f", "ipmi.emu", "-n", "-s", "state"]);
+    Daemon::start(command)
+}
+
+fn read(dir: &Path, name: &str) -> String {
+    let text = fs::read_to_string(dir.join(name)).unwrap_or_default();
+    text.trim().to_owned()
+}
+
+#[test]
+fn ipmi_switches_a_real_bmc() {
+    if !needs(&["ipmi_sim", "ipmitool"]) {
+        return;
+    }
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let port = free_port();
+    let _bmc = ipmi_sim(dir, port);
+    let with = |file: &str, port: u16| {
+        let bmc = format!(
+            "[[node]]\nname = \"n0\"\nmac = \"52:54:00:00:00:01\"\naddress = \"10.77.0.11\"\nprofile = \"default\"\n\
+             bmc = {{ kind = \"ipmi\", address = \"127.0.0.1\", port = {port}, credentials = \"{file}\" }}\n"
+        );
+        cluster("timeout = \"3s\"", &bmc)
+    };
+    let good = with(&secret(dir, &format!("admin:{PASSWORD}\n")), port);
+    until("the BMC answers", || {
+        let told = provision(dir, &good, &["power", "status", "n0"]);
+        told.status.success().then_some(())
+    });
+    expect(
+        &provision(dir, &good, &["power", "status", "n0"]),
+        0,
+        "n0: off\n",
+    );
+    expect(
+        &provision(dir, &good, &["power", "on", "n0", "--netboot"]),
+        0,
+        "n0: told to switch on\n",
+    );
+    assert_eq!(
+        (read(dir, "power"), read(dir, "boot")),
+        ("1".into(), "pxe".into())
+    );
+    expect(
+        &provision(dir, &good, &["power", "status", "@all"]),
+        0,
+        "n0: on\n",
+    );
+    expect(
+        &provision(dir, &good, &["power", "cycle", "n0"]),
+        0,
+        "n0: told to switch off and on\n",
+    );
+    expect(
+        &provision(dir, &good, &["power", "off", "n0"]),
+        0,
+        "n0: told to switch off\n",
+    );
+    assert_eq!(read(dir, "power"), "0");
+    // What is off is not cycled but switched on.
+    expect(
+        &provision(dir, &good, &["power", "cycle", "n0"]),
+        0,
+        "n0: told to switch off and on\n",
+    );
+    assert_eq!(read(dir, "power"), "1");
+
+    let wrong = with(&secret(dir, "admin:guess\n"), port);
+    let told = expect(&provision(dir, &wrong, &["power", "off", "n0"]), 1, "");
+    assert!(
+        told.contains("n0: 127.0.0.1 refuses the user or the password"),
+        "{told}"
+    );
+    assert!(!told.contains("guess"), "{told}");
+    assert_eq!(read(dir, "power"), "1");
+    let nobody = with(&secret(dir, &format!("nobody:{PASSWORD}\n")), port);
+    let told = expect(&provision(dir, &nobody, &["power", "status", "n0"]), 1, "");
+    assert!(told.contains("refuses the user or the password"), "{told}");
+    let nowhere = with(&secret(dir, &format!("admin:{PASSWORD}\n")), free_port());
+    let told = expect(&provision(dir, &nowhere, &["power", "status", "n0"]), 1, "");
+    assert!(
+        told.contains("n0: no answer from 127.0.0.1 within 3 s"),
+        "{told}"
+    );
+    assert!(told.contains("1 of 1 node failed"), "{told}");
+}
+
+#[test]
+fn a_password_that_others_can_read_is_refused() {
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let file = secret(dir.path(), PASSWORD);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    for credentials in [format!(", credentials = \"{file}\""), String::new()] {
+        let node = format!(
+            "[[node]]\nname = \"n0\"\nmac = \"52:54:00:00:00:01\"\naddress = \"10.77.0.11\"\nprofile = \"default\"\n\
+             bmc = {{ kind = \"ipmi\", address = \"127.0.0.1\"{credentials} }}\n"
+        );
+        let told = provision(dir.path(), &cluster("", &node), &["power", "status", "n0"]);
+        let told = expect(&told, 1, "");
+        let hint = if credentials.is_empty() {
+            "REGEX_PROVISION_BMC_PASSWORD"
+        } else {
+            "chmod 0600"
+        };
+        assert!(told.contains(hint), "{told}");
+    }
+}
+
+#[test]
+fn redfish_switches_a_system() {
+    let Some(emulator) = find("sushy-emulator") else {
+        return;
+    };
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let port = free_port();
+    let config = "SUSHY_EMULATOR_FAKE_DRIVER = True\n\
+        SUSHY_EMULATOR_FAKE_SYSTEMS = [{'uuid': '11111111-2222-3333-4444-555555555555', 'name': 'n0', 'power_state': 'Off', \
+        'nics': [{'mac': '52:54:00:00:00:01', 'ip': '10.77.0.11'}]}]\n";
+    fs::write(dir.join("sushy.py"), config).expect("the directory is ours");
+    let mut command = Command::new(emulator);
+    command
+        .current_dir(dir)
+        .args([
+            "--fake",
+            "--config",
+            "sushy.py",
+            "--interface",
+            "127.0.0.1",
+            "--port",
+        ])
+        .arg(port.to_string());
+    let _service = Daemon::start(command);
+    let file = secret(dir, &format!("admin:{PASSWORD}\n"));
+    let with = |port: u16, more: &str| {
+        let node = format!(
+            "[[node]]\nname = \"n0\"\nmac = \"52:54:00:00:00:01\"\naddress = \"10.77.0.11\"\nprofile = \"default\"\n\
+             bmc = {{ kind = \"redfish\", address = \"127.0.0.1\", port = {port}, tls = \"off\", credentials = \"{file}\"{more} }}\n"
+        );
+        cluster("timeout = \"10s\"", &node)
+    };
+    let good = with(port, "");
+    until("the service answers", || {
+        let told = provision(dir, &good, &["power", "status", "n0"]);
+        told.status.success().then_some(())
+    });
+    expect(
+        &provision(dir, &good, &["power", "on", "n0", "--netboot"]),
+        0,
+        "n0: told to switch on\n",
+    );
+    until("it is on", || {
+        let told = provision(dir, &good, &["power", "status", "n0"]);
+        (told.stdout == b"n0: on\n").then_some(())
+    });
+    expect(
+        &provision(dir, &good, &["power", "on", "n0"]),
+        0,
+        "n0: on already\n",
+    );
+    expect(
+        &provision(dir, &good, &["power", "off", "n0"]),
+        0,
+        "n0: told to switch off\n",
+    );
+    until("it is off", || {
+        let told = provision(dir, &good, &["power", "status", "n0"]);
+        (told.stdout == b"n0: off\n").then_some(())
+    });
+    let unknown = with(port, ", system = \"not-there\"");
+    let told = expect(&provision(dir, &unknown, &["power", "status", "n0"]), 1, "");
+    assert!(told.contains("404"), "{told}");
+    let nowhere = with(free_port(), "");
+    let told = expect(&provision(dir, &nowhere, &["power", "status", "n0"]), 1, "");
+    assert!(told.contains("does not answer"), "{told}");
+}
+
+#[test]
+fn commands_of_the_site_are_run_without_a_shell() {
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let log = dir.join("log");
+    let node = format!(
+        r#"
+[profile.rack]
+image = "base"
+bmc = {{ kind = "command", on = ["tee", "-a", "{0}/{{node}} {{address}} {{mac}}; true"], status = ["cat", "{0}/{{node}}.state"], off = ["false"] }}
+
+[[node]]
+name = "s[0-2]"
+mac = ["52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"]
+address = "10.77.0.11"
+profile = "rack"
+"#,
+        dir.display()
+    );
+    let cluster = cluster("confirm = 3", &node);
+    for (name, state) in [("s0", "on\n"), ("s1", " On"), ("s2", "perhaps\n")] {
+        fs::write(dir.join(format!("{name}.state")), state).expect("the directory is ours");
+    }
+    let told = provision(dir, &cluster, &["power", "status", "@all"]);
+    let told = expect(&told, 1, "s[0-1]: on\n");
+    assert!(
+        told.contains("s2: the status command answered what is not understood: \"perhaps\""),
+        "{told}"
+    );
+    assert!(told.contains("1 of 3 nodes failed"), "{told}");
+    expect(
+        &provision(dir, &cluster, &["power", "on", "s1"]),
+        0,
+        "s1: told to switch on\n",
+    );
+    assert!(dir.join("s1 10.77.0.12 52:54:00:00:00:02; true").exists());
+    let told = expect(&provision(dir, &cluster, &["power", "cycle", "s0"]), 1, "");
+    assert!(told.contains("s0: false: "), "{told}");
+    // Many nodes are not switched without being asked.
+    let told = expect(&provision(dir, &cluster, &["power", "off", "@all"]), 2, "");
+    assert!(told.contains("--yes; nothing was done"), "{told}");
+    assert!(!log.exists());
+    let told = provision(dir, &cluster, &["power", "off", "@all", "--yes", "--json"]);
+    let printed = String::from_utf8(told.stdout).expect("JSON is text");
+    assert_eq!((told.status.code(), printed.lines().count()), (Some(1), 3));
+    for line in printed.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
+        assert_eq!(
+            (&line["action"], &line["reply"]),
+            (&"off".into(), &serde_json::Value::Null)
+        );
+        assert!(
+            line["error"]
+                .as_str()
+                .expect("it is told")
+                .contains("false")
+        );
+    }
+    let told = expect(&provision(dir, &cluster, &["power", "on", "s9"]), 2, "");
+    assert!(told.contains("s9") && told.contains("s[0-2]"), "{told}");
+}
+
+#[test]
+fn a_node_without_a_switch_is_told() {
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let node = "[[node]]\nname = \"n0\"\nmac = \"52:54:00:00:00:01\"\naddress = \"10.77.0.11\"\nprofile = \"default\"\n";
+    let told = provision(dir.path(), &cluster("", node), &["power", "on", "n0"]);
+    let told = expect(&told, 1, "");
+    assert!(
+        told.contains("n0: cluster.toml says no bmc for it"),
+        "{told}"
+    );
+}
+
+#[test]
+fn wake_on_lan_sends_the_magic_packet_to_the_subnet() {
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let node = "[[node]]\nname = \"n0\"\nmac = \"52:54:00:aa:bb:cc\"\naddress = \"10.77.0.11\"\nprofile = \"default\"\nbmc = { kind = \"wol\", port = 40009 }\n";
+    let cluster = cluster("", node);
+    let told = expect(&provision(dir, &cluster, &["power", "on", "n0"]), 1, "");
+    assert!(
+        told.contains("is that an address of this machine?"),
+        "{told}"
+    );
+    let told = expect(&provision(dir, &cluster, &["power", "off", "n0"]), 1, "");
+    assert!(
+        told.contains("wol cannot do off; it can only switch on"),
+        "{told}"
+    );
+
+    let Some(net) = Namespace::new(&["10.77.0.1/24"]) else {
+        return;
+    };
+    // Prints what comes to the port: 102 bytes in hex.
+    let listen = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 40009)); \
+        print('ready', flush=True); print(s.recv(2000).hex(), flush=True)";
+    let mut command = net.command("python3");
+    command.args(["-c", listen]);
+    let mut listener = Daemon::start(command);
+    assert_eq!(listener.line(), "ready");
+    let mut command = net.command(env!("CARGO_BIN_EXE_regex-provision"));
+    let told = command
+        .current_dir(dir)
+        .args(["power", "on", "n0"])
+        .output()
+        .expect("the binary under test starts");
+    expect(&told, 0, "n0: packet sent; nobody acknowledges it\n");
+    assert_eq!(
+        listener.line(),
+        format!("ffffffffffff{}", "525400aabbcc".repeat(16))
+    );
+}
