@@ -1,7 +1,7 @@
 //! The command line of `regex-provision`: parses, calls the library, prints.
 //!
 //! A command is a module here with an `Args` struct and a `run`. Standard output holds the
-//! whole result or nothing. Exit status: 0 done, 2 anything else.
+//! whole result or nothing. Exit status: 0 done, 2 anything else; `plan` has one more.
 //!
 //! What commands share: [`file`] finds and loads `cluster.toml`, [`set`] chooses nodes,
 //! [`output`] prints.
@@ -10,6 +10,7 @@ pub mod file;
 pub mod output;
 pub mod set;
 
+mod apply;
 mod check;
 mod dhcp_hosts;
 mod help;
@@ -34,7 +35,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 Examples:
   regex-provision init                     # write a cluster.toml for this machine
   regex-provision node import < host_ip_mac.txt
-  regex-provision check"
+  regex-provision check
+  regex-provision plan                     # what would change
+  regex-provision apply"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -45,6 +48,10 @@ pub struct Cli {
 enum Command {
     Init(init::Args),
     Check(check::Args),
+    Plan(apply::PlanArgs),
+    Apply(apply::ApplyArgs),
+    Rollback(apply::RollbackArgs),
+    Generations(apply::GenerationsArgs),
     #[command(subcommand)]
     Node(node::Command),
     Schema(schema::Args),
@@ -58,6 +65,13 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Plan(args) => match apply::plan(&args) {
+            Ok(status) => return status,
+            Err(error) => Err(error),
+        },
+        Command::Apply(args) => apply::apply(&args),
+        Command::Rollback(args) => apply::rollback(&args),
+        Command::Generations(args) => apply::generations(&args),
         Command::Node(command) => node::run(command),
         Command::Schema(_) => schema::run(),
         Command::DhcpHosts(args) => dhcp_hosts::run(&args),

@@ -30,9 +30,18 @@ pub fn stderr_is_terminal() -> bool {
 
 /// Whether that person wants colours: `NO_COLOR` is not set, and the terminal has some.
 pub fn stderr_has_colours() -> bool {
+    stderr_is_terminal() && wants_colours()
+}
+
+/// The same of standard output.
+pub fn stdout_has_colours() -> bool {
+    io::stdout().is_terminal() && wants_colours()
+}
+
+fn wants_colours() -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
-    stderr_is_terminal() && !is_set("NO_COLOR") && !is_dumb
+    !is_set("NO_COLOR") && !is_dumb
 }
 
 /// Lines of cells, each column as wide as its widest cell, with two spaces in between. The
