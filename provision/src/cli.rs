@@ -3,6 +3,7 @@
 //! A command is a module here with an `Args` struct and a `run`. Standard output holds the
 //! whole result or nothing. Exit status: 0 done, 2 anything else; commands for many nodes have further ones,
 //! which their help tells.
+//! whole result or nothing. Exit status: 0 done, 2 anything else; `plan` has one more.
 //!
 //! What commands share: [`file`](mod@file) finds and loads `cluster.toml`, [`set`] chooses nodes,
 //! [`output`] prints.
@@ -11,6 +12,7 @@ pub mod file;
 pub mod output;
 pub mod set;
 
+mod apply;
 mod check;
 mod dhcp_hosts;
 mod doctor;
@@ -41,7 +43,9 @@ use crate::image::inside;
 Examples:
   regex-provision init                     # write a cluster.toml for this machine
   regex-provision node import < host_ip_mac.txt
-  regex-provision check"
+  regex-provision check
+  regex-provision plan                     # what would change
+  regex-provision apply"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -52,6 +56,10 @@ pub struct Cli {
 enum Command {
     Init(init::Args),
     Check(check::Args),
+    Plan(apply::PlanArgs),
+    Apply(apply::ApplyArgs),
+    Rollback(apply::RollbackArgs),
+    Generations(apply::GenerationsArgs),
     #[command(subcommand)]
     Node(node::Command),
     #[command(subcommand)]
@@ -89,6 +97,20 @@ pub fn main() -> ExitCode {
         Command::DhcpHosts(args) => dhcp_hosts::run(&args).map(done),
         Command::Completions(args) => help::completions(&args).map(done),
         Command::Man(args) => help::man(&args).map(done),
+        Command::Init(args) => init::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Plan(args) => match apply::plan(&args) {
+            Ok(status) => return status,
+            Err(error) => Err(error),
+        },
+        Command::Apply(args) => apply::apply(&args),
+        Command::Rollback(args) => apply::rollback(&args),
+        Command::Generations(args) => apply::generations(&args),
+        Command::Node(command) => node::run(command),
+        Command::Schema(_) => schema::run(),
+        Command::DhcpHosts(args) => dhcp_hosts::run(&args),
+        Command::Completions(args) => help::completions(&args),
+        Command::Man(args) => help::man(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("regex-provision: {error:#}");
