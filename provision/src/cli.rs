@@ -1,9 +1,8 @@
 //! The command line of `regex-provision`: parses, calls the library, prints.
 //!
 //! A command is a module here with an `Args` struct and a `run`. Standard output holds the
-//! whole result or nothing. Exit status: 0 done, 2 anything else; commands for many nodes have further ones,
-//! which their help tells.
-//! whole result or nothing. Exit status: 0 done, 2 anything else; `plan` has one more.
+//! whole result or nothing. Exit status: 0 done, 2 anything else; `plan` and commands for many nodes have
+//! further ones, which their help tells.
 //!
 //! What commands share: [`file`](mod@file) finds and loads `cluster.toml`, [`set`] chooses nodes,
 //! [`output`] prints.
@@ -85,6 +84,10 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Init(args) => init::run(&args).map(done),
         Command::Check(args) => check::run(&args).map(done),
+        Command::Plan(args) => apply::plan(&args),
+        Command::Apply(args) => apply::apply(&args).map(done),
+        Command::Rollback(args) => apply::rollback(&args).map(done),
+        Command::Generations(args) => apply::generations(&args).map(done),
         Command::Node(command) => node::run(command).map(done),
         Command::Image(command) => image::run(command),
         Command::Inside(action) => inside::act(action).map(done),
@@ -97,20 +100,6 @@ pub fn main() -> ExitCode {
         Command::DhcpHosts(args) => dhcp_hosts::run(&args).map(done),
         Command::Completions(args) => help::completions(&args).map(done),
         Command::Man(args) => help::man(&args).map(done),
-        Command::Init(args) => init::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Plan(args) => match apply::plan(&args) {
-            Ok(status) => return status,
-            Err(error) => Err(error),
-        },
-        Command::Apply(args) => apply::apply(&args),
-        Command::Rollback(args) => apply::rollback(&args),
-        Command::Generations(args) => apply::generations(&args),
-        Command::Node(command) => node::run(command),
-        Command::Schema(_) => schema::run(),
-        Command::DhcpHosts(args) => dhcp_hosts::run(&args),
-        Command::Completions(args) => help::completions(&args),
-        Command::Man(args) => help::man(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("regex-provision: {error:#}");

@@ -34,7 +34,6 @@ pub fn stderr_has_colours() -> bool {
 }
 
 /// Whether a person reads standard output, and wants colours.
-/// The same of standard output.
 pub fn stdout_has_colours() -> bool {
     io::stdout().is_terminal() && wants_colours()
 }
