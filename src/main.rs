@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use regexctl::flags::{self, Action};
 use regexctl::{commands, run};
 
-// Chosen by measurement: see docs/performance.md.
+// Chosen by measurement, with small pages: see docs/performance.md.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

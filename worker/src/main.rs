@@ -15,7 +15,7 @@ use regexctl_worker::memory;
 use regexctl_worker::session::{self, SessionConfig};
 use tracing_subscriber::EnvFilter;
 
-// Chosen by measurement: see docs/performance.md.
+// Chosen by measurement, with small pages: see docs/performance.md.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
