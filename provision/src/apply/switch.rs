@@ -108,7 +108,7 @@ impl Switch<'_> {
                 self.disk.step("put the generation into place")?;
                 done.undo.push(Undo::Generation(place.clone()));
                 self.writer
-                    .place_directory(&made.path().join(MADE), &place)?;
+                    .place(&made.path().join(MADE), &place)?;
                 Generation::open(&store, number)?
             }
             To::Old(generation) => generation,

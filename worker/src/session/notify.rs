@@ -1,4 +1,4 @@
-//! Telling systemd that the worker is attached: the protocol of sd_notify(3), one datagram.
+//! Telling systemd that the worker is attached: the protocol of `sd_notify(3)`, one datagram.
 //!
 //! A unit of `Type=notify` counts as started from then on, so that what is ordered after it runs
 //! on a node that works. Started in another way, there is nobody to tell, and nothing happens.
