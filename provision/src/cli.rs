@@ -1,8 +1,8 @@
 //! The command line of `regex-provision`: parses, calls the library, prints.
 //!
 //! A command is a module here with an `Args` struct and a `run`. Standard output holds the
-//! whole result or nothing. Exit status: 0 done, 2 anything else; commands for many nodes have further ones,
-//! which their help tells.
+//! whole result or nothing. Exit status: 0 done, 2 anything else; `plan` and commands for many nodes have
+//! further ones, which their help tells.
 //!
 //! What commands share: [`file`](mod@file) finds and loads `cluster.toml`, [`set`] chooses nodes,
 //! [`output`] prints.
@@ -11,11 +11,13 @@ pub mod file;
 pub mod output;
 pub mod set;
 
+mod apply;
 mod check;
 mod dhcp_hosts;
 mod doctor;
 mod fanout;
 mod help;
+mod image;
 mod init;
 mod node;
 mod power;
@@ -24,6 +26,8 @@ mod schema;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::image::inside;
 
 /// Turn bare machines into the nodes of a regexctl cluster.
 ///
@@ -38,7 +42,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 Examples:
   regex-provision init                     # write a cluster.toml for this machine
   regex-provision node import < host_ip_mac.txt
-  regex-provision check"
+  regex-provision check
+  regex-provision plan                     # what would change
+  regex-provision apply"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -49,8 +55,14 @@ pub struct Cli {
 enum Command {
     Init(init::Args),
     Check(check::Args),
+    Plan(apply::PlanArgs),
+    Apply(apply::ApplyArgs),
+    Rollback(apply::RollbackArgs),
+    Generations(apply::GenerationsArgs),
     #[command(subcommand)]
     Node(node::Command),
+    #[command(subcommand)]
+    Image(image::Command),
     #[command(subcommand)]
     Power(power::Command),
     Exec(fanout::ExecArgs),
@@ -59,6 +71,9 @@ enum Command {
     Doctor(doctor::Args),
     Schema(schema::Args),
     DhcpHosts(dhcp_hosts::Args),
+    /// Not for people: what this program does when it is started inside an image.
+    #[command(subcommand, hide = true)]
+    Inside(inside::Action),
     Completions(help::CompletionsArgs),
     Man(help::ManArgs),
 }
@@ -69,7 +84,13 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Init(args) => init::run(&args).map(done),
         Command::Check(args) => check::run(&args).map(done),
+        Command::Plan(args) => apply::plan(&args),
+        Command::Apply(args) => apply::apply(&args).map(done),
+        Command::Rollback(args) => apply::rollback(&args).map(done),
+        Command::Generations(args) => apply::generations(&args).map(done),
         Command::Node(command) => node::run(command).map(done),
+        Command::Image(command) => image::run(command),
+        Command::Inside(action) => inside::act(action).map(done),
         Command::Power(command) => power::run(&command),
         Command::Exec(args) => Ok(fanout::exec(&args)),
         Command::Copy(args) => Ok(fanout::copy(&args)),

@@ -16,6 +16,7 @@
 //! - a renderer cannot fail: what a daemon would misread is refused where it is parsed;
 //! - a file is replaced as a whole, or not at all ([`file`](mod@file)).
 
+pub mod apply;
 pub mod cli;
 pub mod dhcp;
 pub mod doctor;
@@ -23,6 +24,7 @@ pub mod edit;
 pub mod fanout;
 pub mod file;
 pub mod hosts;
+pub mod image;
 pub mod import;
 pub mod init;
 pub mod initramfs;

@@ -108,7 +108,9 @@ pub fn obstacles(cluster: &Cluster, images: &Images, site: &Site) -> Vec<String>
             found.push(error.to_string());
         }
     }
+    // Where a node's image is missing, that says it already.
     if cluster.serve.unknown == Unknown::Wait
+        && found.is_empty()
         && let Err(error) = Boot::waiting(images)
     {
         found.push(error.to_string());

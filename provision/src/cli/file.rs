@@ -48,16 +48,17 @@ pub fn path_or_default(path: Option<&Path>) -> PathBuf {
 
 /// Reads and checks a file. Every mistake is told before the error is returned.
 pub fn load(path: &Path) -> anyhow::Result<Cluster> {
-    match model::load(path) {
-        Ok(cluster) => Ok(cluster),
-        Err(error @ LoadError::Read { .. }) => Err(missing(error)),
-        Err(LoadError::Problems {
-            path,
-            text,
-            problems,
-        }) => {
+    load_text(path).map(|(_, cluster)| cluster)
+}
+
+/// The same, with the text that the cluster was read from.
+pub fn load_text(path: &Path) -> anyhow::Result<(String, Cluster)> {
+    let text = model::read(path).map_err(missing)?;
+    match model::parse(&text) {
+        Ok(cluster) => Ok((text, cluster)),
+        Err(problems) => {
             tell_problems(&problems, &path.display().to_string(), &text);
-            bail!("{}; nothing was done", summary(&problems, &path))
+            bail!("{}; nothing was done", summary(&problems, path))
         }
     }
 }

@@ -136,12 +136,19 @@ impl Boot {
 
     /// The kernel's command line for a node, which has `overlay` laid over its root.
     pub fn arguments(&self, cluster: &Cluster, node: &Node, overlay: Digest) -> String {
-        let mut line = self.common(cluster, &bootif(node.mac));
+        let boot = self.common(cluster, &bootif(node.mac));
+        let manifest = self.manifest;
+        let settings = self.settings(cluster, node);
+        format!("{boot} rp.overlay={overlay} rp.manifest={manifest} {settings}")
+    }
+
+    /// The part of the command line that is the same for all nodes with the same settings, whatever
+    /// their images are: where the server is, how much is writable, consoles, and what the model adds.
+    pub fn settings(&self, cluster: &Cluster, node: &Node) -> String {
+        let mut line = format!("rp.server={}", cluster.network.http_url());
         let mut add = |argument: std::fmt::Arguments<'_>| {
             write!(line, " {argument}").expect("writing to a String cannot fail");
         };
-        add(format_args!("rp.overlay={overlay}"));
-        add(format_args!("rp.manifest={}", self.manifest));
         match cluster.image_of(node).writable {
             WritableSize::Percent(percent) => add(format_args!("rp.writable={percent}%")),
             WritableSize::Bytes(size) => {
@@ -161,12 +168,13 @@ impl Boot {
     /// The kernel's command line for a machine that waits; `bootif` stands for its Ethernet
     /// address, if the loader does not add it.
     pub fn waiting_arguments(&self, cluster: &Cluster, bootif: &str) -> String {
-        let mut line = self.common(cluster, bootif);
+        let boot = self.common(cluster, bootif);
+        let server = cluster.network.http_url();
         // Nobody knows which console the machine has: the first serial one, and the screen.
-        line.push_str(" panic=10 console=ttyS0,115200n8 console=tty0");
-        line
+        format!("{boot} rp.server={server} panic=10 console=ttyS0,115200n8 console=tty0")
     }
 
+    /// Which root, for whom.
     fn common(&self, cluster: &Cluster, bootif: &str) -> String {
         let mut line = format!("initrd={INITRD}");
         let mut add = |argument: std::fmt::Arguments<'_>| {
@@ -175,7 +183,6 @@ impl Boot {
         if !bootif.is_empty() {
             add(format_args!("BOOTIF={bootif}"));
         }
-        add(format_args!("rp.server={}", cluster.network.http_url()));
         match self.root {
             Root::Ram { root, format } => {
                 add(format_args!("rp.root=ram rp.image={}", root.sha256));

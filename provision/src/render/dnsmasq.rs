@@ -64,8 +64,7 @@ fn configuration(cluster: &Cluster) -> String {
             first => range.map(|range| range.first().to_string()),
             last => range.map(|range| range.last().to_string()),
             lease => lease.as_secs(),
-            // dnsmasq's own limit is 1000.
-            most_leases => cluster.nodes().len() as u64 + range.map_or(0, AddressRange::count),
+            most_leases => most_leases(cluster.nodes().len() as u64 + range.map_or(0, AddressRange::count)),
             ipv6_advertisement,
             boots => rules.iter().map(|rule| boot(rule, cluster)).collect::<Vec<_>>(),
         },
@@ -79,6 +78,12 @@ fn configuration(cluster: &Cluster) -> String {
         Dhcp::External => context! { mode => "external" },
     };
     fill("dnsmasq.conf", context! { ..common, ..special })
+}
+
+/// The limit of leases, for this many machines; dnsmasq's own is 1000. It grows by doubling, so that
+/// one more node does not change the configuration, but only the list of nodes.
+fn most_leases(machines: u64) -> u64 {
+    machines.next_power_of_two().max(1024)
 }
 
 /// The tags by the values of option 93.

@@ -3,5 +3,6 @@
 //! Where a checker is not installed its test says so and passes, but with `CI=true` in the
 //! environment it fails.
 
+mod checkers;
 mod fixture;
 mod golden;

@@ -1,0 +1,90 @@
+//! A marked block in a file that belongs to others, such as /etc/hosts.
+//!
+//! Only what stands between the marks is ours; everything else stays byte for byte.
+
+const BEGIN: &str = "# BEGIN regex-provision: what stands here is gone with the next `apply`\n";
+const END: &str = "# END regex-provision\n";
+
+/// Where the block is, marks included; and where its text is.
+fn find(text: &str) -> Option<(usize, usize, usize, usize)> {
+    // The words behind the name may be those of another version.
+    let begin = line_start(text, "# BEGIN regex-provision")?;
+    let inside = begin + text[begin..].find('\n')? + 1;
+    let end = inside + line_start(&text[inside..], END.trim_end())?;
+    let behind = text[end..].find('\n').map_or(text.len(), |at| end + at + 1);
+    Some((begin, inside, end, behind))
+}
+
+/// Where a line begins that starts with `words`.
+fn line_start(text: &str, words: &str) -> Option<usize> {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if line.starts_with(words) {
+            return Some(at);
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// The text of the block; none if there is no block.
+pub(super) fn get(text: &str) -> Option<&str> {
+    let (_, inside, end, _) = find(text)?;
+    Some(&text[inside..end])
+}
+
+/// The file with this text in its block, which is made at the end if there is none.
+pub(super) fn with(text: &str, block: &str) -> String {
+    if let Some((begin, _, _, behind)) = find(text) {
+        return [&text[..begin], BEGIN, block, END, &text[behind..]].concat();
+    }
+    let newline = if text.is_empty() || text.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    [text, newline, BEGIN, block, END].concat()
+}
+
+/// The file without the block.
+pub(super) fn without(text: &str) -> String {
+    match find(text) {
+        Some((begin, _, _, behind)) => [&text[..begin], &text[behind..]].concat(),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_the_file_stays() {
+        let mine = "127.0.0.1 localhost\n";
+        let made = with(mine, "10.0.0.1 a\n");
+        assert_eq!(get(&made), Some("10.0.0.1 a\n"));
+        assert!(made.starts_with(mine), "{made}");
+        let longer = format!("{made}# and more, without a line feed");
+        let changed = with(&longer, "10.0.0.2 b\n");
+        assert_eq!(changed, longer.replace("10.0.0.1 a", "10.0.0.2 b"));
+        assert_eq!(
+            without(&changed),
+            format!("{mine}# and more, without a line feed")
+        );
+        assert_eq!(without(mine), mine);
+        assert_eq!(get(mine), None);
+    }
+
+    #[test]
+    fn a_file_may_lack_its_last_line_feed_and_the_block_its_end() {
+        assert_eq!(get(&with("a", "b\n")), Some("b\n"));
+        assert!(with("a", "b\n").starts_with("a\n# BEGIN"));
+        // A begin without an end is no block: what follows it may be anybody's.
+        let cut = "# BEGIN regex-provision\n10.0.0.1 a\n";
+        assert_eq!(get(cut), None);
+        assert!(with(cut, "").starts_with(cut));
+        let unended = with("", "b\n");
+        assert_eq!(get(unended.trim_end()), Some("b\n"));
+        assert_eq!(without(unended.trim_end()), "");
+    }
+}

@@ -1,0 +1,359 @@
+//! The switch from one generation to another: all of it, or nothing.
+//!
+//! What is boot-critical changes with one rename, that of the link `current`. Around it are the files that daemons of the
+//! system read in their own places, and the services. Before the first of them changes, `pending.json`
+//! says what is under way; it goes when all is done. So whoever comes after a process that was killed
+//! knows what services were still to be told; what files were still to be written shows by itself.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::block;
+use super::disk::{Disk, Found, Saved, look, remove_if_there, temporary};
+use super::error::ApplyError;
+use super::generation::{
+    FORMAT, Generation, Index, Indexed, Pending, current_link, current_number, pending_path,
+};
+use super::place::{Root, block_file, text};
+use super::plan::{Action, ServiceChange};
+use super::services::Services;
+use crate::render::{Place, Service};
+use crate::store::{Store, Temp, Writer};
+
+/// From what to what, and how.
+pub(super) struct Switch<'a> {
+    pub(super) writer: &'a mut Writer,
+    pub(super) root: &'a Root,
+    pub(super) disk: &'a mut Disk,
+    pub(super) services: &'a mut dyn Services,
+    /// What is in force.
+    pub(super) from: Option<u32>,
+    /// The files that are or may be in their places in the system.
+    pub(super) installed: &'a [Indexed],
+    /// What services are to be told.
+    pub(super) told: &'a [ServiceChange],
+}
+
+/// What is to be in force.
+pub(super) enum To {
+    /// One that was made just now, in a directory of its own.
+    New {
+        number: u32,
+        index: Index,
+        made: Temp,
+    },
+    /// One that is there.
+    Old(Generation),
+}
+
+/// The directory of a new generation in its [`Temp`].
+pub(super) const MADE: &str = "generation";
+
+/// Something that was changed, as it was before.
+enum Undo {
+    File(PathBuf, Found),
+    Directory(PathBuf),
+    Link(Option<u32>),
+    Generation(PathBuf),
+}
+
+/// What was done so far.
+#[derive(Default)]
+struct Done {
+    undo: Vec<Undo>,
+    services: Vec<(Service, Action)>,
+    units_changed: bool,
+}
+
+impl Switch<'_> {
+    /// Switches. When this fails, what was there is restored.
+    pub(super) fn run(mut self, to: To) -> Result<Generation, ApplyError> {
+        let mut done = Done::default();
+        let pending = pending_path(&self.store());
+        let before = look(&pending);
+        let before = before.map_err(|source| ApplyError::io("read", &pending, source))?;
+        done.undo.push(Undo::File(pending, before));
+        let number = match &to {
+            To::New { number, .. } => *number,
+            To::Old(generation) => generation.number,
+        };
+        match self.forward(to, &mut done) {
+            Ok(generation) => Ok(generation),
+            Err(error) => {
+                let source = Box::new(error);
+                let left = self.back(&done);
+                Err(if left.is_empty() {
+                    ApplyError::Restored { to: number, source }
+                } else {
+                    ApplyError::NotRestored {
+                        to: number,
+                        source,
+                        left,
+                    }
+                })
+            }
+        }
+    }
+
+    fn store(&self) -> Store {
+        self.writer.store().clone()
+    }
+
+    fn forward(&mut self, to: To, done: &mut Done) -> Result<Generation, ApplyError> {
+        let store = self.store();
+        self.announce(&to)?;
+        let to = match to {
+            To::New { number, made, .. } => {
+                let place = store.generations().join(number.to_string());
+                self.disk.step("put the generation into place")?;
+                done.undo.push(Undo::Generation(place.clone()));
+                self.writer
+                    .place(&made.path().join(MADE), &place)?;
+                Generation::open(&store, number)?
+            }
+            To::Old(generation) => generation,
+        };
+        self.tell(done, |action| action == Action::Stop)?;
+        self.system_files(&to, done)?;
+        let before = current_number(&store)?;
+        if before != Some(to.number) {
+            done.undo.push(Undo::Link(before));
+            let target = Path::new("generations").join(to.number.to_string());
+            let link = current_link(&store);
+            let linked = self.disk.link(&link, &target);
+            linked.map_err(|source| ApplyError::io("replace the link", link, source))?;
+        }
+        if done.units_changed {
+            self.disk.step("have systemd read its units again")?;
+            self.services.reload_units()?;
+        }
+        self.tell(done, |action| action != Action::Stop)?;
+        let pending = pending_path(&store);
+        let removed = self.disk.remove(&pending);
+        removed.map_err(|source| ApplyError::io("remove", pending, source))?;
+        Ok(to)
+    }
+
+    /// Says what is under way.
+    fn announce(&mut self, to: &To) -> Result<(), ApplyError> {
+        let told = self.told.iter();
+        let (To::New { index, .. } | To::Old(Generation { index, .. })) = to;
+        let files = index.files.iter().chain(self.installed);
+        let files = files.filter(|file| file.place != Place::Generation);
+        let pending = Pending {
+            format: FORMAT,
+            from: self.from,
+            to: match to {
+                To::New { number, .. } => *number,
+                To::Old(generation) => generation.number,
+            },
+            new: matches!(to, To::New { .. }),
+            services: told.map(|change| (change.service, change.action)).collect(),
+            files: files.cloned().collect(),
+        };
+        let path = pending_path(&self.store());
+        let bytes = serde_json::to_vec(&pending).expect("numbers and words can be written");
+        let file = Saved {
+            bytes,
+            mode: 0o644,
+            owner: None,
+        };
+        let written = self.disk.replace(&path, &file);
+        written.map_err(|source| ApplyError::io("write", path, source))
+    }
+
+    fn tell(&mut self, done: &mut Done, which: impl Fn(Action) -> bool) -> Result<(), ApplyError> {
+        for change in self.told.iter().filter(|change| which(change.action)) {
+            let (service, action) = (change.service, change.action);
+            self.disk.step(&format!("{action:?} {}", service.unit()))?;
+            done.services.push((service, action));
+            self.services.act(service, action)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the files that have their places in the system, and removes those that are no more.
+    fn system_files(&mut self, to: &Generation, done: &mut Done) -> Result<(), ApplyError> {
+        let mut kept = BTreeSet::new();
+        for file in &to.index.files {
+            if file.place != Place::Generation {
+                kept.insert(place_path(&file.place));
+                let bytes = to.read(file)?;
+                self.system_file(file, Some(bytes), done)?;
+            }
+        }
+        for file in self.installed {
+            if file.place != Place::Generation && !kept.contains(&place_path(&file.place)) {
+                self.system_file(file, None, done)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn system_file(
+        &mut self,
+        file: &Indexed,
+        bytes: Option<Vec<u8>>,
+        done: &mut Done,
+    ) -> Result<(), ApplyError> {
+        let failed = |action, source| ApplyError::io(action, place_path(&file.place), source);
+        let path = match &file.place {
+            Place::Generation => return Ok(()),
+            Place::System(path) => self.root.safe_path(path),
+            Place::Block(path) => block_file(self.root, path),
+        };
+        let path = path.map_err(|source| failed("find the place of", source))?;
+        // What a killed process may have left beside it.
+        let leftover = temporary(&path);
+        remove_if_there(&leftover).map_err(|source| ApplyError::io("remove", leftover, source))?;
+        let before = look(&path).map_err(|source| failed("read", source))?;
+        let after = match &file.place {
+            Place::Block(_) => {
+                let after = block_after(&before, bytes.as_deref());
+                after.map_err(|source| failed("read", source))?
+            }
+            _ => bytes.map(|bytes| Saved {
+                bytes,
+                mode: file.mode,
+                owner: None,
+            }),
+        };
+        if is_same(&before, after.as_ref()) {
+            return Ok(());
+        }
+        if path
+            .parent()
+            .is_some_and(|parent| parent.ends_with("systemd/system"))
+        {
+            done.units_changed = true;
+        }
+        let Some(after) = after else {
+            done.undo.push(Undo::File(path.clone(), before));
+            let removed = self.disk.remove(&path);
+            return removed.map_err(|source| failed("remove", source));
+        };
+        let making = |directory: &Path| {
+            done.undo.push(Undo::Directory(directory.to_owned()));
+        };
+        let made = self.disk.make_parents(&path, making);
+        made.map_err(|source| failed("make the directory of", source))?;
+        done.undo.push(Undo::File(path.clone(), before));
+        let written = self.disk.replace(&path, &after);
+        written.map_err(|source| failed("write", source))
+    }
+
+    /// Undoes what was done, the last first. Gives what could not be undone.
+    fn back(&mut self, done: &Done) -> Vec<String> {
+        let mut left = Vec::new();
+        let mut disk = Disk::default();
+        // A unit can only be switched off while it is there.
+        for (service, action) in done.services.iter().rev() {
+            if *action == Action::Start
+                && let Err(error) = self.services.act(*service, Action::Stop)
+            {
+                left.push(told(error));
+            }
+        }
+        // The first is the announcement: it stays while something is not as it was.
+        for undo in done.undo.iter().skip(1).rev() {
+            if let Err(error) = self.undo(undo, &mut disk) {
+                left.push(told(error));
+            }
+        }
+        if done.units_changed
+            && let Err(error) = self.services.reload_units()
+        {
+            left.push(told(error));
+        }
+        for (service, action) in done.services.iter().rev() {
+            let again = match action {
+                Action::Start => continue,
+                Action::Stop => Action::Start,
+                action => *action,
+            };
+            if let Err(error) = self.services.act(*service, again) {
+                left.push(told(error));
+            }
+        }
+        if left.is_empty()
+            && let Some(announcement) = done.undo.first()
+            && let Err(error) = self.undo(announcement, &mut disk)
+        {
+            left.push(told(error));
+        }
+        left
+    }
+
+    fn undo(&mut self, undo: &Undo, disk: &mut Disk) -> Result<(), ApplyError> {
+        match undo {
+            Undo::File(path, before) => {
+                let undone = remove_if_there(&temporary(path)).and_then(|()| match before {
+                    Found::Nothing => disk.remove(path),
+                    Found::File(saved) => disk.replace(path, saved),
+                    Found::Link(target) => disk.link(path, target),
+                });
+                undone.map_err(|source| ApplyError::io("restore", path, source))
+            }
+            // Somebody else may have put something into it.
+            Undo::Directory(path) => {
+                let _ = std::fs::remove_dir(path);
+                Ok(())
+            }
+            Undo::Link(number) => {
+                let link = current_link(&self.store());
+                let undone = remove_if_there(&temporary(&link)).and_then(|()| match number {
+                    Some(number) => {
+                        disk.link(&link, &Path::new("generations").join(number.to_string()))
+                    }
+                    None => disk.remove(&link),
+                });
+                undone.map_err(|source| ApplyError::io("restore", link, source))
+            }
+            Undo::Generation(path) if path.exists() => Ok(self.writer.remove(path)?),
+            Undo::Generation(_) => Ok(()),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn told(error: impl Into<ApplyError>) -> String {
+    format!("{:#}", anyhow::Error::from(error.into()))
+}
+
+fn place_path(place: &Place) -> PathBuf {
+    match place {
+        Place::Generation => PathBuf::new(),
+        Place::System(path) | Place::Block(path) => path.clone(),
+    }
+}
+
+/// The file with its block as it is to be; none if it is not to be there.
+fn block_after(before: &Found, block: Option<&[u8]>) -> std::io::Result<Option<Saved>> {
+    let before = match before {
+        Found::File(saved) => Some(saved),
+        _ => None,
+    };
+    let old = text(before.map_or(&[][..], |saved| &saved.bytes))?;
+    let new = match block {
+        Some(block) => block::with(old, text(block)?),
+        None => block::without(old),
+    };
+    if before.is_none() && block.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Saved {
+        bytes: new.into_bytes(),
+        mode: before.map_or(0o644, |saved| saved.mode),
+        owner: before.and_then(|saved| saved.owner),
+    }))
+}
+
+fn is_same(before: &Found, after: Option<&Saved>) -> bool {
+    match (before, after) {
+        (Found::Nothing, None) => true,
+        (Found::File(before), Some(after)) => {
+            before.bytes == after.bytes && before.mode == after.mode
+        }
+        _ => false,
+    }
+}

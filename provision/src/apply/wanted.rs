@@ -1,0 +1,111 @@
+//! What is to be in force: rendered from the description, or a generation that was kept.
+
+use std::collections::BTreeSet;
+
+use super::error::ApplyError;
+use super::generation::Generation;
+use super::run::Request;
+use super::site;
+use crate::model::{Cluster, Node};
+use crate::render::{File, Images, obstacles, overlay, render};
+use crate::store::{Digest, Store, StoreError};
+
+/// A generation that is wanted: rendered just now, or kept.
+pub(super) struct Wanted {
+    pub(super) cluster: Cluster,
+    pub(super) text: String,
+    pub(super) images: Images,
+    pub(super) files: Vec<File>,
+    pub(super) obstacles: Vec<String>,
+}
+
+/// Renders what is described.
+pub(super) fn wanted(
+    request: &Request,
+    store: &Store,
+    mut key: impl FnMut(&Node) -> Result<Option<overlay::HostKey>, ApplyError>,
+) -> Result<Wanted, ApplyError> {
+    let cluster = &request.cluster;
+    let site = site::discover(&request.root)
+        .map_err(|source| ApplyError::io("look for loaders on", "this machine", source))?;
+    let mut images = Vec::new();
+    let used: BTreeSet<_> = cluster
+        .nodes()
+        .iter()
+        .map(|node| &node.settings.image)
+        .collect();
+    for name in cluster.images.keys() {
+        // What no node boots may be missing, or broken.
+        match store.image(name) {
+            Ok((digest, manifest)) => images.push((name.clone(), digest, manifest)),
+            Err(StoreError::NoImage { .. }) => {}
+            Err(_) if !used.contains(name) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let images: Images = images.into_iter().collect();
+    let mut obstacles = obstacles(cluster, &images, &site);
+    let needs_key = overlay::needs_host_key(cluster);
+    let mut failed = None;
+    let files = render(cluster, &images, &site, |node| {
+        let key = if needs_key { key(node) } else { Ok(None) };
+        match key {
+            Ok(key) => overlay::node(cluster, node, key.as_ref()).digest,
+            Err(error) => {
+                failed.get_or_insert(error);
+                Digest::of(b"")
+            }
+        }
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if request.root.is_real() {
+        obstacles.extend(site::missing_programs(&files, &site));
+    }
+    Ok(Wanted {
+        cluster: cluster.clone(),
+        text: request.text.clone(),
+        images,
+        files,
+        obstacles,
+    })
+}
+
+/// A generation that was kept, read whole: nothing of it may be missing or altered.
+pub(super) fn kept(store: &Store, generation: &Generation) -> Result<Wanted, ApplyError> {
+    let images = generation.images(store)?;
+    let mut obstacles = Vec::new();
+    for (name, _, manifest) in images.iter() {
+        for artifact in manifest.artifacts() {
+            if !store.artifact_path(artifact).exists() {
+                let number = generation.number;
+                let short = artifact.short();
+                obstacles.push(format!(
+                    "generation {number} boots the image {name}, of which the artifact {short} is gone"
+                ));
+            }
+        }
+    }
+    if !obstacles.is_empty() {
+        return Err(ApplyError::Obstacles(obstacles));
+    }
+    let mut files = Vec::new();
+    for file in &generation.index.files {
+        files.push(File {
+            name: file.name.clone(),
+            bytes: generation.read(file)?,
+            place: file.place.clone(),
+            mode: file.mode,
+            service: file.service,
+            checker: None,
+        });
+    }
+    Ok(Wanted {
+        cluster: generation.cluster()?,
+        text: generation.cluster_text()?,
+        images,
+        files,
+        obstacles,
+    })
+}
