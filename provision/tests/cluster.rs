@@ -272,7 +272,7 @@ fn help_for_editors_shells_and_readers() {
     }
     assert!(done(&dir, &["man"], "").contains("regex\\-provision"));
     assert!(done(&dir, &["man", "node", "list"], "").contains("\\-\\-fold"));
-    insta::assert_snapshot!(failed(&dir, &["man", "nod"], ""), @"regex-provision: no command nod; the commands are: init, check, node, power, exec, copy, ssh, doctor, schema, dhcp-hosts, completions, man");
+    insta::assert_snapshot!(failed(&dir, &["man", "nod"], ""), @"regex-provision: no command nod; the commands are: init, check, node, image, power, exec, copy, ssh, doctor, schema, dhcp-hosts, completions, man");
 }
 
 #[test]

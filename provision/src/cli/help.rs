@@ -39,6 +39,7 @@ pub(super) fn man(args: &ManArgs) -> anyhow::Result<()> {
         page = page.find_subcommand(word).ok_or_else(|| {
             let known: Vec<_> = page
                 .get_subcommands()
+                .filter(|command| !command.is_hide_set())
                 .map(clap::Command::get_name)
                 .collect();
             anyhow::anyhow!("no command {word}; the commands are: {}", known.join(", "))

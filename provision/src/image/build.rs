@@ -153,6 +153,8 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
     let base_digest = base.as_ref().map(|base| base.digest()).transpose()?;
     let stage_digest = stage::digest(job, base_digest)?;
     let inputs = inputs(job, stage_digest, worker.as_ref());
+    // This also removes what killed commands have left, where nothing else is to do.
+    let temp = job.store.lock()?.temp("build")?;
     let is_known = stage::may_be_reused(&job.image.source);
     if !job.force
         && is_known
@@ -160,7 +162,6 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
     {
         return Ok(outcome);
     }
-    let temp = job.store.lock()?.temp("build")?;
     let _alone = alone(job.store, &job.image.name)?;
     let kept = job
         .store

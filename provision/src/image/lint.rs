@@ -27,42 +27,10 @@ const MAX_TOLD: usize = 20;
 const WHERE_KEYS_ARE: [&str; 7] = ["etc", "home", "opt", "root", "srv", "usr/local", "var"];
 
 /// Programs that distributions give rights to.
-const KNOWN_SETUID: [&str; 34] = [
-    "at",
-    "bwrap",
-    "chage",
-    "chfn",
-    "chsh",
-    "crontab",
-    "dbus-daemon-launch-helper",
-    "dotlockfile",
-    "expiry",
-    "fusermount",
-    "fusermount3",
-    "gpasswd",
-    "mount",
-    "mount.cifs",
-    "mount.nfs",
-    "mount.nfs4",
-    "newgidmap",
-    "newgrp",
-    "newuidmap",
-    "pam_extrausers_chkpwd",
-    "passwd",
-    "ping",
-    "pkexec",
-    "polkit-agent-helper-1",
-    "ssh-agent",
-    "ssh-keysign",
-    "staff",
-    "su",
-    "sudo",
-    "sudoedit",
-    "umount",
-    "unix_chkpwd",
-    "wall",
-    "write",
-];
+const KNOWN_SETUID: &str = "\
+    at bwrap chage chfn chsh crontab dbus-daemon-launch-helper dotlockfile expiry fusermount fusermount3 gpasswd \
+    mount mount.cifs mount.nfs mount.nfs4 newgidmap newgrp newuidmap pam_extrausers_chkpwd passwd ping pkexec \
+    polkit-agent-helper-1 ssh-agent ssh-keysign su sudo sudoedit umount unix_chkpwd wall write";
 
 /// Units that hold a boot up until a network is configured, which the initramfs has done.
 const WAITERS: [&str; 3] = [
@@ -309,7 +277,7 @@ fn files(root: &Root, host_keys: bool, findings: &mut Findings) -> anyhow::Resul
             None
         };
         if let Some((kind, id)) = gains
-            && !KNOWN_SETUID.contains(&&*name)
+            && !KNOWN_SETUID.split(' ').any(|known| known == &*name)
         {
             rights.push(format!("{} ({kind} {id})", shown()));
         }

@@ -80,8 +80,8 @@ pub(super) fn unpack(archive: impl Read, layer: bool) -> anyhow::Result<Told> {
             }
             EntryType::XGlobalHeader => continue,
             EntryType::Directory => {
-                make_directory(&path)?;
-                directories.push(entry);
+                make_directory(&path, layer)?;
+                directories.push((path, entry));
                 told.entries += 1;
                 continue;
             }
@@ -94,7 +94,11 @@ pub(super) fn unpack(archive: impl Read, layer: bool) -> anyhow::Result<Told> {
         told.entries += 1;
     }
     // The deepest ones first, so that making one does not need permission in another.
-    for mut directory in directories.into_iter().rev() {
+    for (path, mut directory) in directories.into_iter().rev() {
+        // A link keeps what it has, and so does what came later in its place.
+        if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+            continue;
+        }
         directory
             .unpack_in("/")
             .context("cannot set what belongs to a directory")?;
@@ -120,9 +124,15 @@ fn clean(path: &Path) -> anyhow::Result<Option<PathBuf>> {
     Ok((clean.parent().is_some()).then_some(clean))
 }
 
-/// Makes a directory where something else may be; a link to a directory stays one.
-fn make_directory(path: &Path) -> anyhow::Result<()> {
-    if !fs::metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+/// Makes a directory where something else may be. A link to a directory stays one in an archive of a root, and gives way to the
+/// directory of a layer, as it does for those who run OCI images.
+fn make_directory(path: &Path, layer: bool) -> anyhow::Result<()> {
+    let metadata = if layer {
+        fs::symlink_metadata(path)
+    } else {
+        fs::metadata(path)
+    };
+    if !metadata.is_ok_and(|metadata| metadata.is_dir()) {
         make_room(path)?;
         fs::create_dir(path)
             .with_context(|| format!("cannot make the directory {}", path.display()))?;

@@ -58,7 +58,9 @@ impl Program {
     /// The program at this path, or the one beside this program.
     pub(super) fn find(path: Option<&Path>) -> anyhow::Result<Self> {
         let path = match path {
-            Some(path) => path.to_owned(),
+            // A name without a slash would be looked for elsewhere when it is run.
+            Some(path) => std::path::absolute(path)
+                .with_context(|| format!("cannot find {}", path.display()))?,
             None => beside_this_program()?,
         };
         let failed = || format!("cannot read {}", path.display());

@@ -172,14 +172,12 @@ fn an_archive_cannot_reach_out_of_the_image() {
         text(&other),
         "./etc/leads-out/planted",
     ]);
-    let built = rig.json(&["import", "tiny", "--no-worker", "--tar", text(&archive)]);
+    let told = rig.fails(&["import", "tiny", "--no-worker", "--tar", text(&archive)]);
+    assert!(
+        told.contains("cannot make the directory /etc/leads-out"),
+        "{told}"
+    );
     assert!(!outside.join("planted").exists());
-    // It is where the link leads in the image.
-    let unpacked = rig.unpacked(&built["manifest"], "unpacked");
-    let inside = unpacked
-        .join(outside.strip_prefix("/").expect("absolute"))
-        .join("planted");
-    assert_eq!(fs::read_to_string(inside).expect("it is there"), "planted");
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn layers_are_laid_over_one_another() {
     write(&first.join("srv/opaque/deep/old"), "1");
     write(&first.join("srv/gone/a"), "1");
     write(&first.join("srv/becomes-a-file/a"), "1");
+    std::os::unix::fs::symlink("opaque", first.join("srv/link")).expect("a link");
     write(&second.join("etc/.wh.removed"), "");
     write(&second.join("etc/changed"), "2");
     // Its own file stays, wherever in the layer the mark is.
@@ -84,8 +85,9 @@ fn layers_are_laid_over_one_another() {
     write(&second.join("srv/opaque/zzz/new"), "2");
     write(&second.join("srv/.wh.gone"), "");
     write(&second.join("srv/becomes-a-file"), "2");
-    // Through a link of the layer below.
-    write(&third.join("bin/added"), "3");
+    write(&third.join("usr/bin/added"), "3");
+    // A directory takes the place of the link below, and what that leads to stays as it is.
+    write(&third.join("srv/link/own"), "3");
     write(&third.join("etc/removed"), "3");
     let layers = [
         layout.layer(&first, "--gzip"),
@@ -120,6 +122,8 @@ fn layers_are_laid_over_one_another() {
     assert!(!root.join("srv/gone").exists());
     assert_eq!(read("srv/becomes-a-file").as_deref(), Some("2"));
     assert_eq!(read("usr/bin/added").as_deref(), Some("3"));
+    assert_eq!(read("srv/link/own").as_deref(), Some("3"));
+    assert!(!root.join("srv/opaque/own").exists());
     assert!(
         fs::symlink_metadata(root.join("bin"))
             .expect("it is there")
