@@ -12,7 +12,8 @@
 //! - [`Hostname`], [`MacAddr`], [`NodeIp`], [`Subnet`] and the other values: each is made by
 //!   parsing, is valid from then on, and is kept in one canonical spelling, so that equal means
 //!   the same name or address on the wire. Their characters are chosen so that no renderer needs
-//!   to quote them: no white space, no quotes, no backslash, no `$`.
+//!   to quote them: no white space, no quotes, no backslash, no `$`. (GRUB's language knows more
+//!   special characters; what stands between single quotes is safe there.)
 
 pub mod cluster;
 pub mod image;

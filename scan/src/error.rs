@@ -17,7 +17,9 @@ pub enum PatternError {
     )]
     LineTerminator(String),
     /// The patterns are too long.
-    #[error("the patterns take {bytes} bytes, the limit is {limit}")]
+    #[error(
+        "the patterns take {bytes} bytes, the limit is {limit}; --max-pattern-size sets another"
+    )]
     TooLong {
         /// What they take.
         bytes: usize,
@@ -25,7 +27,9 @@ pub enum PatternError {
         limit: usize,
     },
     /// The patterns are too large when compiled.
-    #[error("the compiled pattern takes more than the limit of {limit} bytes")]
+    #[error(
+        "the compiled pattern takes more than the limit of {limit} bytes; --regex-size-limit sets another"
+    )]
     TooLarge {
         /// What it may take.
         limit: usize,
@@ -59,7 +63,7 @@ pub enum ScanError {
     #[error(transparent)]
     Io(io::Error),
     /// A line, or the file when matches may span lines, is too long.
-    #[error("a line is longer than the limit of {limit} bytes")]
+    #[error("a line is longer than {limit} bytes (see --max-line-size)")]
     LineTooLong {
         /// `SearchSpec::max_line_bytes`.
         limit: usize,

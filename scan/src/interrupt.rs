@@ -3,7 +3,8 @@
 //! The searcher looks up only between matches and reads, and in a large buffer without a
 //! match that is too rare. So its matcher is wrapped: what it searches for lines is
 //! cut, at line ends, into pieces of [`PIECE_BYTES`], and the flag is read before each.
-//! One search in one piece, one line, or, when matches span lines, in one file, is not interrupted.
+//! One search in one piece or one line is not interrupted; nor is one in a file, when matches span lines: a large file is
+//! searched aside, see [`crate::aside`].
 
 use std::fmt;
 use std::io::{self, Read};

@@ -20,6 +20,7 @@
 //! **Invariant.** Everything is limited: patterns ([`Limits`]), lines
 //! ([`SearchSpec::max_line_bytes`]), a file's results ([`MAX_FILE_RESULT_BYTES`]).
 
+mod aside;
 mod error;
 mod interrupt;
 mod matches;

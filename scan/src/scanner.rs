@@ -52,6 +52,10 @@ pub struct Scanner {
     pub(crate) splittable: bool,
     pub(crate) direct: Engine,
     stream: Engine,
+    /// Space for a file whose matches may span lines.
+    pub(crate) whole: Vec<u8>,
+    /// Its twin that searches aside.
+    pub(crate) other: Option<Box<Scanner>>,
 }
 
 /// What the searcher does about NUL.
@@ -142,10 +146,7 @@ impl Scanner {
             builder.encoding(Some(encoding));
         }
         let stream = Engine::new(&builder);
-        let captures = spec.replacement.as_ref().map(|_| {
-            let captures = matcher.new_captures();
-            captures.expect("the matcher of grep-regex has no errors")
-        });
+        let captures = spec.replacement.as_ref().map(|_| captures(&matcher));
         let wanted = Wanted {
             want: spec.want,
             submatches: spec.submatches || spec.replacement.is_some(),
@@ -175,13 +176,32 @@ impl Scanner {
             matcher,
             direct,
             stream,
+            whole: Vec::new(),
+            other: None,
         })
+    }
+
+    /// Another scanner for the same, of another thread.
+    pub(crate) fn twin(&self) -> Self {
+        Self {
+            matcher: self.matcher.clone(),
+            captures: self.captures.as_ref().map(|_| captures(&self.matcher)),
+            cancel: Arc::clone(&self.cancel),
+            wanted: self.wanted.clone(),
+            encoding: self.encoding.clone(),
+            direct: Engine::new(&self.direct.builder),
+            stream: Engine::new(&self.stream.builder),
+            whole: Vec::new(),
+            other: None,
+            ..*self
+        }
     }
 
     /// Sets what the results of one file may take, as [`Matches::cost`] counts them, in place of
     /// [`MAX_FILE_RESULT_BYTES`], which is also the most that can be set.
     pub fn set_max_result_bytes(&mut self, limit: u64) {
         self.wanted.max_result_bytes = limit.min(MAX_FILE_RESULT_BYTES);
+        self.other = None;
     }
 
     /// The byte at which lines end.
@@ -201,12 +221,11 @@ impl Scanner {
         out: &mut Matches,
     ) -> Result<bool, ScanError> {
         let nul = self.nul(named);
+        if self.wanted.multi_line {
+            return self.scan_over_lines(bytes, nul, out);
+        }
         if self.must_stream(bytes) {
             return self.scan(Source::Stream(bytes), nul, out);
-        }
-        // In memory, the searcher of matches over lines treats NUL as ripgrep does.
-        if self.wanted.multi_line {
-            return self.scan::<&[u8]>(Source::Slice(bytes), nul, out);
         }
         if nul == Nul::Ignore || memchr(0, bytes).is_none() {
             return self.scan::<&[u8]>(Source::Slice(bytes), Nul::Ignore, out);
@@ -223,6 +242,9 @@ impl Scanner {
         out: &mut Matches,
     ) -> Result<bool, ScanError> {
         let nul = self.nul(named);
+        if self.wanted.multi_line && !self.hopeless {
+            return self.read_over_lines(reader, nul, out);
+        }
         self.scan(Source::Stream(reader), nul, out)
     }
 
@@ -234,19 +256,23 @@ impl Scanner {
         }
     }
 
-    fn must_stream(&self, bytes: &[u8]) -> bool {
-        let transcodes = match self.encoding {
+    /// Whether a file that begins with these bytes is not searched as it is.
+    pub(crate) fn transcodes(&self, bytes: &[u8]) -> bool {
+        match self.encoding {
             Encoding::Raw => false,
             Encoding::Auto => needs_transcoding(bytes),
             Encoding::Label(_) => true,
-        };
-        transcodes
+        }
+    }
+
+    pub(crate) fn must_stream(&self, bytes: &[u8]) -> bool {
+        self.transcodes(bytes)
             || bytes.len() >= self.max_line_bytes
             || self.buffer_matters
             || (self.looks_around && stray_line(bytes, self.line_terminator()))
     }
 
-    fn scan<R: Read>(
+    pub(crate) fn scan<R: Read>(
         &mut self,
         source: Source<'_, R>,
         nul: Nul,
@@ -364,8 +390,13 @@ fn stray_line(bytes: &[u8], terminator: u8) -> bool {
     stray_first || memrchr(terminator, bytes).is_some_and(|at| is_stray(at + 1))
 }
 
+fn captures(matcher: &RegexMatcher) -> RegexCaptures {
+    let captures = matcher.new_captures();
+    captures.expect("the matcher of grep-regex has no errors")
+}
+
 /// Where the bytes of a file are.
-enum Source<'a, R> {
+pub(crate) enum Source<'a, R> {
     Slice(&'a [u8]),
     Stream(R),
 }

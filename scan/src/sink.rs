@@ -19,7 +19,7 @@ use crate::spec::Want;
 const LOOK_AHEAD_BYTES: usize = 128;
 
 /// What a scanner gathers: the same for all files.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) want: Want,
     pub(crate) submatches: bool,

@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod command_line;
 mod faults;
 mod harness;
 mod peers;

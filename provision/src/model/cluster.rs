@@ -189,9 +189,13 @@ impl Cluster {
         &self.images[&node.settings.image]
     }
 
-    /// The exports that a node mounts, in the order of their names.
+    /// The exports that a node mounts, in the order of their mount points, so that one that lies
+    /// inside of another one comes after it.
     pub fn exports_of(&self, node: &Node) -> impl Iterator<Item = &Export> {
-        node.settings.exports.iter().map(|name| &self.exports[name])
+        let names = node.settings.exports.iter();
+        let mut exports: Vec<_> = names.map(|name| &self.exports[name]).collect();
+        exports.sort_by(|a, b| a.mount.cmp(&b.mount));
+        exports.into_iter()
     }
 
     /// What the reservations of a DHCP server consist of.

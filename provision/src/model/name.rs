@@ -146,6 +146,7 @@ fn is_unit(text: &str) -> bool {
         "slice",
     ];
     text.len() <= 255
+        && !text.starts_with('-')
         && text
             .rsplit_once('.')
             .is_some_and(|(name, suffix)| !name.is_empty() && SUFFIXES.contains(&suffix))

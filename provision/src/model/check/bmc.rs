@@ -240,6 +240,13 @@ fn command(section: &str, raw: &RawBmc, span: &Span, report: &mut Reporter) -> O
             );
         }
         for argument in &at.value {
+            if argument.value.contains(char::is_control) {
+                report.error(
+                    argument.span.clone(),
+                    format!("{section}: {} is no argument", quoted(&argument.value)),
+                    "write it without line feeds and other control characters",
+                );
+            }
             placeholders(section, argument, report);
         }
     }

@@ -20,6 +20,12 @@ const MIN_LEASE: Duration = Duration::from_secs(120);
 /// The longest time that a BMC or a connection is waited for.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
+/// Directories without which a node is none.
+const OWN: [&str; 14] = [
+    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin",
+    "/sys", "/usr", "/var",
+];
+
 /// A default that is written as a text.
 fn default<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("defaults are valid; a test reads each")
@@ -123,11 +129,11 @@ pub(super) fn export(
         Field::Absent => path.clone(),
         other => other.given().cloned(),
     };
-    if mount.as_ref().is_some_and(|mount| mount.as_str() == "/") {
+    if let Some(mount) = mount.as_ref().filter(|mount| OWN.contains(&mount.as_str())) {
         let span = raw.mount.span().or_else(|| raw.path.span());
         report.error(
             span.unwrap_or_else(|| name.span.clone()),
-            format!("{section}: it would be mounted over the root"),
+            format!("{section}: it would be mounted over the node's own {mount}"),
             "give another `mount`, such as /data",
         );
     }

@@ -235,3 +235,13 @@ fn a_worker_can_be_switched_off() {
     let text = BASE.replace("[export.data]\npath = \"/data\"\n", "");
     insta::assert_snapshot!(told(&text), @"f:18:8: warning: node s[0-2]: no export and no worker.roots, so no regex-worker will run; add an [export.NAME], or say worker.enabled = false");
 }
+
+#[test]
+fn an_export_inside_of_another_comes_after_it() {
+    let more = "[export.a]\npath = \"/srv/a\"\nmount = \"/data/a\"\n";
+    let cluster = accepted(&format!("{BASE}{more}"));
+    let exports = cluster.exports_of(&cluster.nodes()[0]);
+    let mounts: Vec<_> = exports.map(|export| export.mount.as_str()).collect();
+    assert_eq!(mounts, ["/data", "/data/a"]);
+    assert_eq!(words(&cluster.nodes()[0].settings.exports), "a data");
+}

@@ -111,6 +111,10 @@ fn exports() {
         ("a path with a space", export("path = \"/srv/my data\"")),
         ("over the root", export("path = \"/\"")),
         (
+            "over the system",
+            export("path = \"/srv/x\"\nmount = \"/usr/\"")
+        ),
+        (
             "two at one mount point",
             export("path = \"/srv/x\"\nmount = \"/data/\"")
         ),

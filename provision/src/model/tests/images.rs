@@ -63,7 +63,9 @@ fn contents() {
         ),
         (
             "units",
-            with("services = { enable = [\"ssh\", \"a.service\"], mask = [\"a.service\"] }")
+            with(
+                "services = { enable = [\"ssh\", \"-x.service\", \"a.service\"], mask = [\"a.service\"] }"
+            )
         ),
         (
             "a kernel in two ways",

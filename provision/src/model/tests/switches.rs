@@ -60,6 +60,10 @@ fn what_switches_a_node() {
             profile("kind = \"command\", on = [\"x\", \"{name}\", \"{node}{\"]")
         ),
         (
+            "an argument of two lines",
+            profile("kind = \"command\", on = [\"x\", \"a\\nb\"]"),
+        ),
+        (
             "a command in one text",
             profile("kind = \"command\", on = \"pdu on\"")
         ),
