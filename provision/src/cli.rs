@@ -13,6 +13,7 @@ pub mod set;
 
 mod check;
 mod dhcp_hosts;
+mod discover;
 mod doctor;
 mod fanout;
 mod help;
@@ -20,6 +21,8 @@ mod init;
 mod node;
 mod power;
 mod schema;
+mod serve;
+mod status;
 
 use std::process::ExitCode;
 
@@ -51,6 +54,8 @@ enum Command {
     Check(check::Args),
     #[command(subcommand)]
     Node(node::Command),
+    Serve(serve::Args),
+    Status(status::Args),
     #[command(subcommand)]
     Power(power::Command),
     Exec(fanout::ExecArgs),
@@ -70,6 +75,8 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args).map(done),
         Command::Check(args) => check::run(&args).map(done),
         Command::Node(command) => node::run(command).map(done),
+        Command::Serve(args) => serve::run(&args).map(done),
+        Command::Status(args) => status::run(&args).map(done),
         Command::Power(command) => power::run(&command),
         Command::Exec(args) => Ok(fanout::exec(&args)),
         Command::Copy(args) => Ok(fanout::copy(&args)),

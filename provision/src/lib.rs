@@ -7,7 +7,7 @@
 //! and [`init`] write a first one. [`store`] keeps images and artifacts on disk, [`initramfs`] is
 //! what a node runs between its loader and its system. [`render`](mod@render) makes the configuration
 //! of every daemon, and what nodes boot. [`status`] says what nodes have done, and why they are where they
-//! are. [`cli`] is the command line.
+//! are; [`serve`] is the boot endpoint, which hears it. [`cli`] is the command line.
 //!
 //! Invariants:
 //! - input is bytes from a person: any of it either becomes model values or a list of
@@ -15,6 +15,7 @@
 //! - a renderer cannot fail: what a daemon would misread is refused where it is parsed;
 //! - a file is replaced as a whole, or not at all ([`file`](mod@file)).
 
+pub mod approve;
 pub mod cli;
 pub mod dhcp;
 pub mod doctor;
@@ -32,5 +33,6 @@ pub mod parallel;
 pub mod power;
 pub mod process;
 pub mod render;
+pub mod serve;
 pub mod status;
 pub mod store;
