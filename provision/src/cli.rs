@@ -14,6 +14,7 @@ pub mod set;
 mod apply;
 mod check;
 mod dhcp_hosts;
+mod discover;
 mod doctor;
 mod fanout;
 mod help;
@@ -22,6 +23,8 @@ mod init;
 mod node;
 mod power;
 mod schema;
+mod serve;
+mod status;
 
 use std::process::ExitCode;
 
@@ -61,6 +64,8 @@ enum Command {
     Generations(apply::GenerationsArgs),
     #[command(subcommand)]
     Node(node::Command),
+    Serve(serve::Args),
+    Status(status::Args),
     #[command(subcommand)]
     Image(image::Command),
     #[command(subcommand)]
@@ -91,6 +96,8 @@ pub fn main() -> ExitCode {
         Command::Node(command) => node::run(command).map(done),
         Command::Image(command) => image::run(command),
         Command::Inside(action) => inside::act(action).map(done),
+        Command::Serve(args) => serve::run(&args).map(done),
+        Command::Status(args) => status::run(&args).map(done),
         Command::Power(command) => power::run(&command),
         Command::Exec(args) => Ok(fanout::exec(&args)),
         Command::Copy(args) => Ok(fanout::copy(&args)),

@@ -5,10 +5,9 @@
 //! that exists is a valid one. [`nodeset`] chooses nodes. [`hosts`] reads a host list, [`dhcp`]
 //! renders it for a DHCP server, [`import`] and [`edit`] put it into `cluster.toml`, [`machine`]
 //! and [`init`] write a first one. [`store`] keeps images and artifacts on disk, [`initramfs`] is
-//! what a node runs between its loader and its system. [`cli`] is the command line.
-//! and [`init`] write a first one. [`store`] keeps images and artifacts on disk.
-//! [`render`](mod@render) makes the configuration of every daemon, and what nodes boot. [`cli`] is the
-//! command line.
+//! what a node runs between its loader and its system. [`render`](mod@render) makes the configuration
+//! of every daemon, and what nodes boot. [`status`] says what nodes have done, and why they are where they
+//! are; [`serve`] is the boot endpoint, which hears it. [`cli`] is the command line.
 //!
 //! Invariants:
 //! - input is bytes from a person: any of it either becomes model values or a list of
@@ -17,6 +16,7 @@
 //! - a file is replaced as a whole, or not at all ([`file`](mod@file)).
 
 pub mod apply;
+pub mod approve;
 pub mod cli;
 pub mod dhcp;
 pub mod doctor;
@@ -35,4 +35,6 @@ pub mod parallel;
 pub mod power;
 pub mod process;
 pub mod render;
+pub mod serve;
+pub mod status;
 pub mod store;

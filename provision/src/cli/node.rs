@@ -1,4 +1,4 @@
-//! `regex-provision node list|import`
+//! `regex-provision node list|import`; `discover` has the rest
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use anyhow::bail;
 use serde_json::json;
 
-use super::dhcp_hosts;
 use super::file::{FileArgs, missing, summary, tell_problems};
 use super::output::{counted, print, table, tell};
 use super::set::{ExcludeArgs, SET_HELP};
+use super::{dhcp_hosts, discover};
 use crate::file::{Old, replace};
 use crate::import::{ImportError, Imported, import};
 use crate::model::{self, BmcKind, Cluster, Node, ProfileName};
@@ -20,6 +20,8 @@ use crate::nodeset::{NodeSet, fold};
 pub(super) enum Command {
     List(ListArgs),
     Import(ImportArgs),
+    Discover(discover::DiscoverArgs),
+    Approve(discover::ApproveArgs),
 }
 
 /// List nodes with what cluster.toml says of them.
@@ -76,6 +78,8 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::List(args) => list(&args),
         Command::Import(args) => add(&args),
+        Command::Discover(args) => discover::discover(&args),
+        Command::Approve(args) => discover::approve(&args),
     }
 }
 

@@ -8,3 +8,4 @@ mod doctor;
 mod fanout;
 mod harness;
 mod power;
+mod serve;

@@ -1,0 +1,371 @@
+//! The boot endpoint: what nodes ask for over HTTP, and the daemons beside it.
+//!
+//! ```text
+//! GET  /boot.ipxe              leads iPXE to the next
+//! GET  /boot/MAC.ipxe          what the machine with this Ethernet address is to load
+//! GET  /artifact/SHA256[/NAME] kernels, initramfs, roots, overlays of nodes: immutable; HEAD and ranges, too
+//! POST /stage/MAC              a node reports a stage of its boot (a form; see `form`)
+//! POST /discover/MAC           an unknown machine tells what it is (JSON)
+//! GET  /status.json            what `regex-provision status --json` prints
+//! ```
+//!
+//! What is told comes from the generation that the link `current` leads to; when it leads elsewhere, or at SIGHUP,
+//! that one is loaded, and served from then on. One that cannot be loaded is told in the status, and the one of
+//! before is served on.
+//!
+//! - pure: [`head`], [`answer`] (artifacts), [`form`] (reports), [`chain`] (machines that go round), [`dhcp_log`];
+//! - [`connection`] sends, [`routes`] answers, [`app`] knows; [`supervise`] runs dnsmasq and Ganesha where nobody else
+//!   does; [`masters`] asks regex-master; [`keep`] writes down what was heard.
+//!
+//! Invariants: no request can end the process or make it hold more than the limits named here allow; what a
+//! machine says is kept, and never believed where it matters: it changes nothing that another machine boots.
+
+pub mod app;
+pub mod chain;
+pub mod dhcp_log;
+pub mod form;
+pub mod head;
+pub mod supervise;
+
+mod answer;
+mod ask;
+mod connection;
+mod daemons;
+mod generation;
+mod joined;
+mod keep;
+mod masters;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+pub use ask::{Answer, ask, fetch, kept, listen_address, states};
+pub use generation::{Served, ServedError};
+
+use crate::status::Board;
+use crate::status::journal::Journal;
+use crate::store::Store;
+use app::{App, Trouble};
+use connection::Peer;
+use generation::current_number;
+
+/// How often the link to the generation is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long those who are served when the process is told to end may go on.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// Connections at once where nothing was applied yet.
+const FIRST_CONNECTIONS: u32 = 256;
+
+/// Unknown machines that are kept where nothing was applied yet.
+const FIRST_UNKNOWN: usize = 1024;
+
+/// What the process is to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where everything lies.
+    pub store: Store,
+    /// Where to listen, if not at the master's address and the port of the boot endpoint.
+    pub listen: Option<SocketAddr>,
+    /// Whether dnsmasq, and Ganesha where it is chosen, are run by this process.
+    pub daemons: bool,
+}
+
+/// Serves until SIGTERM or SIGINT. `ready` is called when connections are accepted.
+pub async fn run(
+    options: Options,
+    ready: impl FnOnce(SocketAddr) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let store = options.store.clone();
+    let (app, journal) = open(&store)?;
+    load(&app).await;
+    let address = match (options.listen, app.served()) {
+        (Some(address), _) => address,
+        (None, Some(served)) => wanted_address(&served),
+        (None, None) => bail!(
+            "nothing to serve in {}: run `regex-provision apply` first, or say with --listen where to wait for it",
+            store.root().display()
+        ),
+    };
+    let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener.local_addr().context("the socket has no address")?;
+
+    let (stop, stopped) = watch::channel(false);
+    let (keep_on, ended) = mpsc::channel();
+    let keeper = {
+        let app = Arc::clone(&app);
+        std::thread::Builder::new()
+            .name("records".into())
+            .spawn(move || keep::keep(&app, journal, &ended))
+            .context("cannot start a thread")?
+    };
+    let mut daemons = daemons::Daemons::start(&app, options.daemons)?;
+    daemons.follow(app.served().as_deref());
+    let masters = tokio::spawn(masters::ask(Arc::clone(&app)));
+    let connections = Connections::new(&app);
+    let accept = tokio::spawn(accept(
+        listener,
+        Arc::clone(&app),
+        Arc::clone(&connections),
+        stopped,
+    ));
+    raise_open_files();
+    tracing::info!(%address, directory = %store.root().display(), "serving");
+    ready(address)?;
+
+    while signals.next_or_look().await {
+        if load(&app).await {
+            daemons.follow(app.served().as_deref());
+            connections.resize(&app);
+        }
+        let moved = app.served().map(|served| wanted_address(&served));
+        let moved = moved.filter(|wanted| options.listen.is_none() && *wanted != address);
+        let problem = moved.map(|wanted| {
+            format!("listening on {address}, but cluster.toml says {wanted}; restart `regex-provision serve`")
+        });
+        app.trouble(Trouble::Address, problem);
+    }
+
+    tracing::info!("stopping");
+    // Those who are told of it may be gone already.
+    let _ = stop.send(true);
+    accept.abort();
+    masters.abort();
+    daemons.end().await;
+    connections.wait().await;
+    drop(keep_on);
+    let kept = tokio::task::spawn_blocking(move || keeper.join()).await;
+    if !matches!(kept, Ok(Ok(()))) {
+        bail!("what was heard last may not have been written down");
+    }
+    Ok(())
+}
+
+/// Reads what was kept.
+fn open(store: &Store) -> anyhow::Result<(Arc<App>, Journal)> {
+    let board = std::cell::RefCell::new(Board::new(FIRST_UNKNOWN));
+    let restore = |line| board.borrow_mut().restore(line);
+    let all = || board.borrow().lines().collect::<Vec<_>>().into_iter();
+    let (journal, read) = Journal::open(&store.nodes(), restore, all)?;
+    if read.damaged > 0 {
+        tracing::warn!(
+            lines = read.damaged,
+            "records were damaged and are left out; journal.damaged has them"
+        );
+    }
+    let app = App::new(store.clone(), board.into_inner());
+    Ok((Arc::new(app), journal))
+}
+
+/// Loads the generation in force, if it is another one than that served. Tells whether it is.
+async fn load(app: &Arc<App>) -> bool {
+    let now = app.served().map(|served| served.number);
+    let store = app.store();
+    let load = match current_number(store) {
+        Ok(number) if number == now => Ok(None),
+        Ok(_) => {
+            let store = store.clone();
+            let load = tokio::task::spawn_blocking(move || Served::load(&store)).await;
+            load.unwrap_or_else(|_| Ok(None))
+        }
+        Err(error) => Err(error),
+    };
+    match load {
+        Ok(None) => {
+            app.trouble(Trouble::Generation, None);
+            false
+        }
+        Ok(Some(served)) => {
+            tracing::info!(
+                generation = served.number,
+                nodes = served.cluster.nodes().len(),
+                "loaded"
+            );
+            let served = Arc::new(served);
+            app.serve(Arc::clone(&served));
+            app.trouble(Trouble::Generation, None);
+            // Done now, the first node does not wait for it.
+            tokio::task::spawn_blocking(move || drop(served.offers()));
+            true
+        }
+        Err(error) => {
+            let on = now.map_or_else(
+                || "nothing is served".to_owned(),
+                |now| format!("generation {now} is served on"),
+            );
+            let error = anyhow::Error::from(error);
+            app.trouble(
+                Trouble::Generation,
+                Some(format!("cannot load what was applied: {error:#}; {on}")),
+            );
+            false
+        }
+    }
+}
+
+fn wanted_address(served: &Served) -> SocketAddr {
+    let network = &served.cluster.network;
+    (network.master.get(), network.http_port).into()
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Each connection may need a file besides itself.
+fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the number of open files");
+    }
+}
+
+/// How many connections there may be.
+struct Connections {
+    permits: Arc<Semaphore>,
+    most: std::sync::Mutex<usize>,
+}
+
+impl Connections {
+    fn new(app: &App) -> Arc<Self> {
+        let most = Self::most(app);
+        Arc::new(Self {
+            permits: Arc::new(Semaphore::new(most)),
+            most: std::sync::Mutex::new(most),
+        })
+    }
+
+    fn most(app: &App) -> usize {
+        let most = app.served().map_or(FIRST_CONNECTIONS, |served| {
+            served.cluster.serve.max_connections
+        });
+        usize::try_from(most)
+            .unwrap_or(usize::MAX)
+            .clamp(1, Semaphore::MAX_PERMITS)
+    }
+
+    /// Follows the generation. Connections that are too many now end by themselves.
+    fn resize(&self, app: &App) {
+        let wanted = Self::most(app);
+        let mut most = self
+            .most
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if wanted > *most {
+            self.permits.add_permits(wanted - *most);
+            *most = wanted;
+        } else {
+            *most -= self.permits.forget_permits(*most - wanted);
+        }
+    }
+
+    /// Waits until there are none, but not for long.
+    async fn wait(&self) {
+        let most = *self
+            .most
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let all = u32::try_from(most).unwrap_or(u32::MAX);
+        if timeout(GRACE, self.permits.acquire_many(all))
+            .await
+            .is_err()
+        {
+            tracing::info!("some transfers are cut off");
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    app: Arc<App>,
+    connections: Arc<Connections>,
+    stop: watch::Receiver<bool>,
+) {
+    let router = routes::router(Arc::clone(&app));
+    while let Ok(permit) = Arc::clone(&connections.permits).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let serve = serve(
+                    stream,
+                    address,
+                    Arc::clone(&app),
+                    router.clone(),
+                    stop.clone(),
+                    permit,
+                );
+                tokio::spawn(serve);
+            }
+            Err(error) => {
+                // Out of files, or the client is gone again: both pass.
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    app: Arc<App>,
+    router: axum::Router,
+    stop: watch::Receiver<bool>,
+    permit: OwnedSemaphorePermit,
+) {
+    if let Err(error) = connection::serve(stream, Peer::of(address.ip()), app, router, stop).await {
+        tracing::debug!(%address, %error, "a connection ended");
+    }
+    drop(permit);
+}
+
+/// What the process waits for.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hang_up: on(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when it is time to look at the generation; false when the process is to end.
+    async fn next_or_look(&mut self) -> bool {
+        tokio::select! {
+            _ = self.terminate.recv() => false,
+            _ = self.interrupt.recv() => false,
+            _ = self.hang_up.recv() => true,
+            () = sleep(LOOK) => true,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The status of a cluster, for commands: asked of the boot endpoint; where that does not answer, put together from
+//! what it has kept.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use ureq::Agent;
+
+use super::generation::Served;
+use crate::model::{Cluster, Node};
+use crate::nodeset;
+use crate::status::{At, Board, Known, State, Status, Workers, build, journal};
+use crate::store::Store;
+
+/// How long the boot endpoint may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a connection to it may take.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// The largest status; one of 65,536 nodes has some 150 MB.
+const MAX_STATUS_BYTES: u64 = 512 << 20;
+
+/// A status, and where it is from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The status.
+    pub status: Status,
+    /// Why the boot endpoint was not asked, if this is what it has kept.
+    pub kept: Option<String>,
+}
+
+/// Asks the boot endpoint: that of the cluster, or the one at `server`. Where the former does not
+/// answer, what it has kept is taken. Without any cluster, `server` must be given.
+pub fn ask(cluster: &Cluster, server: Option<&str>) -> anyhow::Result<Answer> {
+    let own = cluster.network.http_url();
+    let url = server.unwrap_or(&own);
+    match fetch(url) {
+        Ok(status) => Ok(Answer { status, kept: None }),
+        Err(error) if server.is_some() => Err(error),
+        Err(error) => {
+            let store = Store::at(cluster.serve.directory.as_path());
+            Ok(Answer {
+                status: kept(&store)?,
+                kept: Some(format!("{error:#}")),
+            })
+        }
+    }
+}
+
+/// What the boot endpoint at a URL says.
+pub fn fetch(url: &str) -> anyhow::Result<Status> {
+    let agent = Agent::config_builder()
+        .timeout_global(Some(ANSWER))
+        .timeout_connect(Some(CONNECT))
+        .proxy(None)
+        .http_status_as_error(false)
+        .build()
+        .new_agent();
+    let get = || -> anyhow::Result<_> {
+        let answer = agent
+            .get(format!("{}/status.json", url.trim_end_matches('/')))
+            .call()?;
+        let status = answer.status();
+        let mut body = answer.into_body();
+        let bytes = body.with_config().limit(MAX_STATUS_BYTES).read_to_vec()?;
+        if !status.is_success() {
+            bail!("{status}: {}", String::from_utf8_lossy(&bytes).trim());
+        }
+        Ok(bytes)
+    };
+    let bytes = get().with_context(|| {
+        format!("the boot endpoint {url} does not answer; does `regex-provision serve` run?")
+    })?;
+    serde_json::from_slice(&bytes)
+        .with_context(|| format!("{url} answers, but is no boot endpoint of this version"))
+}
+
+/// The status, from what is on disk.
+pub fn kept(store: &Store) -> anyhow::Result<Status> {
+    let Some(served) = Served::load(store)? else {
+        bail!("nothing has been applied yet; run `regex-provision apply`");
+    };
+    let mut board = Board::default();
+    journal::read(&store.nodes(), |line| board.restore(line))?;
+    let macs = served.cluster.nodes().iter().map(|node| node.mac);
+    let max_unknown = usize::try_from(served.cluster.serve.max_unknown).unwrap_or(usize::MAX);
+    board.set_known(macs, max_unknown);
+    Ok(build(Known {
+        at: At::now(),
+        serving_since: None,
+        generation: Some(served.number),
+        cluster: &served.cluster,
+        offers: &served.offers(),
+        board: &board,
+        workers: &Workers::default(),
+        daemons: Vec::new(),
+        warnings: Vec::new(),
+    }))
+}
+
+/// What node sets call up and down.
+pub fn states(status: &Status) -> impl Fn(&Node) -> Option<nodeset::State> + use<> {
+    let states: std::collections::HashMap<_, _> = status
+        .nodes
+        .iter()
+        .filter_map(|node| {
+            let state = match node.state {
+                State::Up => nodeset::State::Up,
+                // On its way: it is neither.
+                State::Booting => return None,
+                State::Failed | State::Stuck | State::Lost | State::Never => nodeset::State::Down,
+            };
+            Some((node.name.clone(), state))
+        })
+        .collect();
+    move |node| states.get(node.name.as_str()).copied()
+}
+
+/// `HOST:PORT` or `PORT`, for `--listen`.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is no address with a port, such as 10.0.0.1:8080"))
+}

@@ -1,0 +1,260 @@
+//! What nodes boot: a generation, loaded.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::{self, Cluster, ExportServer, ImageName, LoadError, MacAddr, NfsVersion, Node};
+use crate::render::overlay::{self, HostKey};
+use crate::render::{Boot, Effect, Images, Service};
+use crate::status::Offer;
+use crate::store::{Digest, Store, StoreError};
+
+/// The largest of the files that describe a generation.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// Why a generation cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServedError {
+    /// A file of it cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The link leads elsewhere.
+    #[error("{} leads to {}, which is no generation; remove the link and run `regex-provision apply`", .path.display(), .target.display())]
+    NotALink {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// A file of it is not what this version reads.
+    #[error("{} is damaged, or of another version of regex-provision", .path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// Its cluster.toml is not right for this version.
+    #[error(transparent)]
+    Cluster(#[from] LoadError),
+    /// An image of it is gone.
+    #[error("generation {number} boots the image {image}, which is not there any more")]
+    Image {
+        /// Which generation.
+        number: u32,
+        /// The name of the image.
+        image: ImageName,
+        /// Why.
+        source: StoreError,
+    },
+}
+
+/// What is read of a generation's `index.json`.
+#[derive(Debug, Deserialize)]
+struct Index {
+    files: Vec<Indexed>,
+}
+
+/// A file of a generation.
+#[derive(Debug, Deserialize)]
+struct Indexed {
+    /// Who reads it, and what makes it read it again.
+    service: Option<(Service, Effect)>,
+    /// The digest of what it holds.
+    sha256: Digest,
+}
+
+/// The number of the generation in force; none if nothing was applied yet.
+pub(super) fn current_number(store: &Store) -> Result<Option<u32>, ServedError> {
+    let path = store.root().join("current");
+    let target = match fs::read_link(&path) {
+        Ok(target) => target,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ServedError::Read { path, source }),
+    };
+    let name = target
+        .strip_prefix("generations")
+        .ok()
+        .and_then(Path::to_str);
+    match name.and_then(|name| name.parse().ok()) {
+        Some(number) => Ok(Some(number)),
+        None => Err(ServedError::NotALink { path, target }),
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: PathBuf) -> Result<T, ServedError> {
+    let read = || {
+        let length = fs::metadata(&path)?.len();
+        if length > MAX_INDEX_BYTES {
+            let what = format!("it has {length} bytes, the limit is {MAX_INDEX_BYTES}");
+            return Err(io::Error::new(ErrorKind::InvalidData, what));
+        }
+        fs::read(&path)
+    };
+    let bytes = match read() {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(ServedError::Read { path, source }),
+    };
+    serde_json::from_slice(&bytes).map_err(|source| ServedError::Damaged { path, source })
+}
+
+/// A generation, and what it offers to each node. Offers are made when they are first wanted, and
+/// kept: the same node gets the same bytes for as long as the generation is in force.
+pub struct Served {
+    /// Its number.
+    pub number: u32,
+    /// Its cluster.
+    pub cluster: Cluster,
+    /// Its images.
+    pub images: Images,
+    store: Store,
+    files: Vec<Indexed>,
+    offers: HashMap<MacAddr, OnceLock<Result<Arc<Offer>, String>>>,
+    overlays: Mutex<HashMap<Digest, MacAddr>>,
+    are_all_made: OnceLock<()>,
+}
+
+impl Served {
+    /// Loads the generation in force; none if nothing was applied yet.
+    pub fn load(store: &Store) -> Result<Option<Self>, ServedError> {
+        let Some(number) = current_number(store)? else {
+            return Ok(None);
+        };
+        let directory = store.generations().join(number.to_string());
+        let cluster = model::load(&directory.join("cluster.toml"))?;
+        let digests: BTreeMap<String, Digest> = read_json(directory.join("images.json"))?;
+        let mut images = Vec::new();
+        for (name, digest) in digests {
+            // A name that is none was not written by us.
+            let Ok(image) = name.parse::<ImageName>() else {
+                continue;
+            };
+            match store.manifest(digest) {
+                Ok(manifest) => images.push((image, digest, manifest)),
+                Err(source) => {
+                    return Err(ServedError::Image {
+                        number,
+                        image,
+                        source,
+                    });
+                }
+            }
+        }
+        let Index { files } = read_json(directory.join("index.json"))?;
+        let empty = |node: &Node| (node.mac, OnceLock::new());
+        Ok(Some(Self {
+            number,
+            images: images.into_iter().collect(),
+            store: store.clone(),
+            files,
+            offers: cluster.nodes().iter().map(empty).collect(),
+            overlays: Mutex::default(),
+            are_all_made: OnceLock::new(),
+            cluster,
+        }))
+    }
+
+    /// What a node is to boot; the error says why it cannot. May read the node's host key.
+    pub fn offer(&self, node: &Node) -> Result<Arc<Offer>, String> {
+        let make = || {
+            let overlay = self.overlay_of(node)?;
+            let boot = Boot::of(node, &self.images).map_err(|error| error.to_string())?;
+            let offer = Offer {
+                generation: self.number.into(),
+                image: node.settings.image.clone(),
+                manifest: boot.manifest,
+                kernel: boot.kernel,
+                initramfs: boot.initramfs,
+                overlay: overlay.digest,
+                arguments: boot.arguments(&self.cluster, node, overlay.digest),
+            };
+            let mut overlays = self.overlays.lock().unwrap_or_else(PoisonError::into_inner);
+            overlays.insert(overlay.digest, node.mac);
+            Ok(Arc::new(offer))
+        };
+        match self.offers.get(&node.mac) {
+            Some(made) => made.get_or_init(make).clone(),
+            None => make(),
+        }
+    }
+
+    /// What every node is to boot, in the order of the cluster.
+    pub fn offers(&self) -> Vec<Result<Arc<Offer>, String>> {
+        let offers = self.cluster.nodes().iter().map(|node| self.offer(node));
+        let offers = offers.collect();
+        self.are_all_made.get_or_init(|| ());
+        offers
+    }
+
+    /// The files of the node whose overlay has this digest. A node may ask for one that was told of before this
+    /// process began; then all are made.
+    pub fn overlay(&self, digest: Digest) -> Option<Vec<u8>> {
+        let known = || {
+            let overlays = self.overlays.lock().unwrap_or_else(PoisonError::into_inner);
+            overlays.get(&digest).copied()
+        };
+        let mac = known().or_else(|| {
+            self.are_all_made.get_or_init(|| drop(self.offers()));
+            known()
+        })?;
+        let overlay = self.overlay_of(self.cluster.node_by_mac(mac)?).ok()?;
+        // A host key may have been made anew.
+        (overlay.digest == digest).then_some(overlay.tar)
+    }
+
+    fn overlay_of(&self, node: &Node) -> Result<overlay::Overlay, String> {
+        let key = if overlay::needs_host_key(&self.cluster) {
+            Some(self.host_key(node)?)
+        } else {
+            None
+        };
+        Ok(overlay::node(&self.cluster, node, key.as_ref()))
+    }
+
+    /// The host key that `apply` has made for a node.
+    fn host_key(&self, node: &Node) -> Result<HostKey, String> {
+        let directory = self.store.root().join("hostkeys").join(node.name.as_str());
+        let read = |name: &str| {
+            let path = directory.join(name);
+            fs::read_to_string(&path)
+                .map_err(|error| format!("its host key {} cannot be read: {error}", path.display()))
+        };
+        Ok(HostKey {
+            private: read("ssh_host_ed25519_key")?,
+            public: read("ssh_host_ed25519_key.pub")?,
+        })
+    }
+
+    /// What makes a daemon read its configuration again: the digests of the files for which it must
+    /// be started anew, and of those that it can read again. None if it has nothing to do.
+    pub fn configuration(&self, service: Service) -> Option<(Digest, Digest)> {
+        let of = |effect| {
+            let files = self
+                .files
+                .iter()
+                .filter(|file| file.service == Some((service, effect)));
+            let digests: Vec<_> = files.map(|file| file.sha256.to_string()).collect();
+            (digests.len(), Digest::of(digests.join(" ").as_bytes()))
+        };
+        let (restart, reload) = (of(Effect::Restart), of(Effect::Reload));
+        (restart.0 + reload.0 > 0).then_some((restart.1, reload.1))
+    }
+
+    /// Whether Ganesha serves version 3 of NFS, which needs rpcbind.
+    pub fn needs_rpcbind(&self) -> bool {
+        self.cluster.exports.values().any(|export| {
+            export.server == ExportServer::Ganesha && export.version == NfsVersion::V3
+        })
+    }
+}

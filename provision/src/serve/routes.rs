@@ -1,0 +1,185 @@
+//! What is asked for besides artifacts.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+
+use super::app::{App, Asking};
+use super::connection::Peer;
+use super::form::{self, MAX_REPORT_BYTES};
+use crate::model::MacAddr;
+use crate::status::{Event, Inventory};
+
+/// The largest inventory of a machine, in bytes.
+pub(super) const MAX_INVENTORY_BYTES: usize = 64 << 10;
+
+/// How busybox calls itself. The waiting initramfs asks for its script to see whether it was approved; that is no boot.
+const INITRAMFS: &str = "Wget";
+
+/// Everything but artifacts.
+pub(super) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(about))
+        .route("/boot.ipxe", get(first_script))
+        .route("/boot/{file}", get(script))
+        .route(
+            "/stage/{mac}",
+            post(stage).layer(DefaultBodyLimit::max(MAX_REPORT_BYTES)),
+        )
+        .route("/discover/{mac}", post(discover))
+        .route("/status.json", get(status))
+        .fallback(nothing)
+        .layer(DefaultBodyLimit::max(MAX_INVENTORY_BYTES))
+        .layer(middleware::map_response(never_cached))
+        .with_state(app)
+}
+
+/// What is told here changes.
+async fn never_cached(mut response: Response) -> Response {
+    let value = header::HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, value);
+    response
+}
+
+async fn nothing() -> Response {
+    let known = "there are /boot.ipxe, /boot/MAC.ipxe, /artifact/SHA256, /stage/MAC, /discover/MAC and /status.json\n";
+    (StatusCode::NOT_FOUND, known).into_response()
+}
+
+async fn about(State(app): State<Arc<App>>) -> Response {
+    match app.served() {
+        Some(served) => {
+            let (name, number) = (&served.cluster.name, served.number);
+            format!("regex-provision: cluster {name}, generation {number}\n").into_response()
+        }
+        None => not_applied(),
+    }
+}
+
+async fn first_script(State(app): State<Arc<App>>, Extension(peer): Extension<Peer>) -> Response {
+    app.first_script(peer.0)
+        .map_or_else(not_applied, IntoText::text)
+}
+
+async fn script(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(mac) = file.strip_suffix(".ipxe") else {
+        return nothing().await;
+    };
+    let mac = match mac_of(mac) {
+        Ok(mac) => mac,
+        Err(refused) => return refused,
+    };
+    let agent = headers.get(header::USER_AGENT);
+    let waits = agent.is_some_and(|agent| agent.as_bytes().starts_with(INITRAMFS.as_bytes()));
+    let kind = if waits {
+        Asking::Waiting
+    } else {
+        Asking::Loader
+    };
+    let script = blocking(move || app.script(mac, peer.0, kind)).await;
+    match script {
+        Ok(script) => script.map_or_else(not_applied, IntoText::text),
+        Err(failed) => failed,
+    }
+}
+
+async fn stage(
+    State(app): State<Arc<App>>,
+    Extension(Peer(address)): Extension<Peer>,
+    Path(mac): Path<String>,
+    body: Bytes,
+) -> Response {
+    let report = |mac, body: &[u8]| match form::report(body) {
+        Ok(report) => Ok(Event::Report {
+            mac,
+            address,
+            report,
+        }),
+        Err(error) => Err(bad(&error.to_string())),
+    };
+    heard(&app, &mac, &body, report)
+}
+
+async fn discover(
+    State(app): State<Arc<App>>,
+    Extension(Peer(address)): Extension<Peer>,
+    Path(mac): Path<String>,
+    body: Bytes,
+) -> Response {
+    let machine = |mac, body: &[u8]| match Inventory::parse(body) {
+        Ok(inventory) => Ok(Event::Machine {
+            mac,
+            address,
+            inventory,
+        }),
+        Err(error) => Err(bad(&format!("the inventory: {error}"))),
+    };
+    heard(&app, &mac, &body, machine)
+}
+
+fn heard(
+    app: &App,
+    mac: &str,
+    body: &[u8],
+    read: impl FnOnce(MacAddr, &[u8]) -> Result<Event, Response>,
+) -> Response {
+    match mac_of(mac).and_then(|mac| read(mac, body)) {
+        Ok(event) => {
+            app.hear(event);
+            "heard\n".into_response()
+        }
+        Err(refused) => refused,
+    }
+}
+
+async fn status(State(app): State<Arc<App>>) -> Response {
+    match blocking(move || app.status()).await {
+        Ok(Some(json)) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Ok(None) => not_applied(),
+        Err(failed) => failed,
+    }
+}
+
+/// Runs what reads files or takes long.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Response> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "a request failed");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    })
+}
+
+fn mac_of(text: &str) -> Result<MacAddr, Response> {
+    text.parse().map_err(|error| bad(&format!("{error}")))
+}
+
+fn bad(why: &str) -> Response {
+    (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
+}
+
+fn not_applied() -> Response {
+    let why = "nothing has been applied yet; run `regex-provision apply`\n";
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+}
+
+/// Plain text, as iPXE wants it.
+trait IntoText {
+    fn text(self) -> Response;
+}
+
+impl IntoText for String {
+    fn text(self) -> Response {
+        ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], self).into_response()
+    }
+}

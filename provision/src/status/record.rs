@@ -1,0 +1,248 @@
+//! What is known of a node: its last boots, and what was heard in each.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::words::text;
+use super::{At, BootId, Inventory, Stage, Words};
+use crate::model::{ImageName, MacAddr};
+use crate::store::Digest;
+
+/// The boots of a node that are kept.
+pub const BOOTS_KEPT: usize = 8;
+
+/// What a node was told to load.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Offer {
+    /// The number of the generation that said so.
+    pub generation: u64,
+    /// The image's name.
+    #[serde(with = "text")]
+    pub image: ImageName,
+    /// The image's digest.
+    pub manifest: Digest,
+    /// The digest of the kernel.
+    pub kernel: Digest,
+    /// The digest of the initramfs.
+    pub initramfs: Digest,
+    /// The digest of the node's own files.
+    pub overlay: Digest,
+    /// The kernel's command line.
+    pub arguments: String,
+}
+
+/// What was heard of one stage of one boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// When it was first heard of.
+    pub first: At,
+    /// When it was last heard of.
+    pub last: At,
+    /// How often it was.
+    pub times: u32,
+    /// How far it was, 0 to 100.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub percent: u8,
+    /// The last words.
+    #[serde(default, skip_serializing_if = "Words::is_empty")]
+    pub words: Words,
+    /// How often it failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: u32,
+}
+
+fn is_zero<T: PartialEq + Default>(number: &T) -> bool {
+    *number == T::default()
+}
+
+/// Why a boot does not go on, in the node's own words or in ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// In which stage.
+    pub stage: Stage,
+    /// When.
+    pub at: At,
+    /// Why.
+    pub words: Words,
+}
+
+/// One boot of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// Counted from 1 for each node.
+    pub number: u64,
+    /// The id that the initramfs has given it; none before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<BootId>,
+    /// The address that it was last heard from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// What was heard of each stage.
+    pub steps: BTreeMap<Stage, Step>,
+    /// When anything was first heard of it.
+    pub began: At,
+    /// When anything was last heard of it.
+    pub last: At,
+    /// What it was told to load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Box<Offer>>,
+    /// When it had the whole kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_sent: Option<At>,
+    /// When it had the whole initramfs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initramfs_sent: Option<At>,
+    /// Why it does not go on; none if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+impl Boot {
+    pub(super) fn new(number: u64, at: At) -> Self {
+        Self {
+            number,
+            id: None,
+            address: None,
+            steps: BTreeMap::new(),
+            began: at,
+            last: at,
+            offer: None,
+            kernel_sent: None,
+            initramfs_sent: None,
+            failure: None,
+        }
+    }
+
+    /// The furthest stage that it has reached.
+    pub fn reached(&self) -> Option<Stage> {
+        self.steps.keys().next_back().copied()
+    }
+
+    /// Whether it has reached the stage, or a later one.
+    pub fn is_at_least(&self, stage: Stage) -> bool {
+        self.reached().is_some_and(|reached| reached >= stage)
+    }
+
+    /// What was heard of the furthest stage.
+    pub fn step(&self) -> Option<(Stage, &Step)> {
+        self.steps
+            .iter()
+            .next_back()
+            .map(|(stage, step)| (*stage, step))
+    }
+
+    /// How long each stage took: from when the stage before it was first heard of until it was
+    /// itself. The first stage has no time.
+    pub fn times(&self) -> impl Iterator<Item = (Stage, Duration)> {
+        let pairs = self.steps.iter().zip(self.steps.iter().skip(1));
+        pairs.map(|((_, before), (stage, step))| (*stage, step.first.since(before.first)))
+    }
+
+    /// Notes that something was heard of a stage.
+    pub(super) fn hear(&mut self, stage: Stage, at: At) -> &mut Step {
+        self.last = self.last.max(at);
+        let step = self.steps.entry(stage).or_insert_with(|| Step {
+            first: at,
+            last: at,
+            times: 0,
+            percent: 0,
+            words: Words::default(),
+            failures: 0,
+        });
+        step.last = step.last.max(at);
+        step.times = step.times.saturating_add(1);
+        step
+    }
+
+    /// Notes that something went wrong in a stage.
+    pub(super) fn fail(&mut self, stage: Stage, at: At, words: Words) {
+        let step = self.hear(stage, at);
+        step.failures = step.failures.saturating_add(1);
+        step.words = words.clone();
+        self.failure = Some(Failure { stage, at, words });
+    }
+}
+
+/// Two machines that answer to one Ethernet address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duplicate {
+    /// When it was last seen.
+    pub at: At,
+    /// The ids of the two boots.
+    pub boots: [BootId; 2],
+    /// Their addresses, as far as they are known; often the same.
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+/// A node's last boots.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// The oldest first; never more than [`BOOTS_KEPT`].
+    pub boots: VecDeque<Boot>,
+    /// Whether its Ethernet address is somebody else's, too.
+    pub duplicate: Option<Duplicate>,
+    /// Which boot has reported last.
+    pub(super) reporter: Option<BootId>,
+}
+
+impl Record {
+    /// Its last boot.
+    pub fn current(&self) -> Option<&Boot> {
+        self.boots.back()
+    }
+
+    /// Begins a boot.
+    pub(super) fn begin(&mut self, at: At) -> &mut Boot {
+        let number = self.boots.back().map_or(1, |boot| boot.number + 1);
+        self.put(Boot::new(number, at))
+    }
+
+    /// The last boot, if it goes on; else a new one.
+    pub(super) fn go_on(&mut self, goes_on: bool, at: At) -> &mut Boot {
+        match self.boots.len() {
+            count if goes_on && count > 0 => &mut self.boots[count - 1],
+            _ => self.begin(at),
+        }
+    }
+
+    /// Puts a boot in its place, in the stead of the one with its number.
+    pub(super) fn put(&mut self, boot: Boot) -> &mut Boot {
+        let place = self
+            .boots
+            .partition_point(|other| other.number < boot.number);
+        match self.boots.get_mut(place) {
+            Some(other) if other.number == boot.number => *other = boot,
+            _ => self.boots.insert(place, boot),
+        }
+        let mut place = place;
+        while self.boots.len() > BOOTS_KEPT {
+            self.boots.pop_front();
+            place = place.saturating_sub(1);
+        }
+        &mut self.boots[place]
+    }
+}
+
+/// A machine that is not in the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unknown {
+    /// Its Ethernet address.
+    #[serde(with = "text")]
+    pub mac: MacAddr,
+    /// When it was first seen.
+    pub first: At,
+    /// When it was last seen.
+    pub last: At,
+    /// Where it was last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// What was last heard of it, or what it said.
+    #[serde(default)]
+    pub words: Words,
+    /// What it is, once it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Inventory>,
+}

@@ -1,0 +1,7 @@
+//! `regex-provision serve`, and what is told of nodes: the program itself, asked over HTTP as nodes ask.
+
+mod boots;
+mod client;
+mod crowd;
+mod hostile;
+mod site;

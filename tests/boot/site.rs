@@ -1,0 +1,253 @@
+//! The master of the rig: its description, and our programs that make it one.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::guest::{self, Machine};
+use super::programs;
+use super::rig::{self, BRIDGE, Daemon, MASTER, MASTER_URL, finish, tail, text};
+
+/// How long a state may take to come: about three times what it takes on two busy cores. It bounds
+/// the test where something is broken, and nothing is measured by it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The name of the image that is built.
+pub(crate) const IMAGE: &str = "base";
+
+/// How much of a serial line is shown where a machine does not come up.
+const LINES_SHOWN: usize = 25;
+
+/// The master, and what it runs.
+pub(crate) struct Site {
+    /// Where everything of this run is: the description, logs.
+    directory: PathBuf,
+    /// What serves; none while it is switched off.
+    serve: Option<Daemon>,
+    master: Daemon,
+    /// Whose serial lines are shown when something does not come.
+    logs: Vec<PathBuf>,
+}
+
+/// Where images are, seen from inside.
+pub(crate) fn store() -> &'static Path {
+    Path::new("/srv/provision")
+}
+
+/// The tree that is searched.
+pub(crate) fn data() -> &'static Path {
+    Path::new("/srv/data")
+}
+
+/// A command of regex-provision that must succeed.
+pub(crate) fn provision(file: &Path, arguments: &[&str]) -> String {
+    finish(&mut provision_command(file, arguments))
+}
+
+fn provision_command(file: &Path, arguments: &[&str]) -> Command {
+    let mut command = rig::command(programs::provision());
+    command.env("REGEX_PROVISION_FILE", file).args(arguments);
+    command
+}
+
+/// Writes the cluster's description as a person would: a first one by `init`, edited, and the nodes by `node import`.
+pub(crate) fn describe(directory: &Path, nodes: &[(&Machine, Option<&str>)]) -> PathBuf {
+    let file = directory.join("cluster.toml");
+    provision(&file, &["init", "--interface", BRIDGE, &text(&file)]);
+    let mut description = fs::read_to_string(&file).expect("init has written it");
+    let edit = |description: &mut String, from: &str, to: &str| {
+        assert!(
+            description.contains(from),
+            "init writes no {from:?}:\n{description}"
+        );
+        *description = description.replacen(from, to, 1);
+    };
+    edit(
+        &mut description,
+        "mode = \"full\"",
+        "mode = \"full\"\nipv6-advertisement = true",
+    );
+    edit(
+        &mut description,
+        "#console = [\"tty0\", \"ttyS0,115200n8\"]",
+        "console = [\"ttyS0,115200n8\"]",
+    );
+    edit(
+        &mut description,
+        "#[export.data]\n#path = \"/srv/data\"\n#options",
+        "[export.data]\npath = \"/srv/data\"\nserver = \"ganesha\"\noptions",
+    );
+    let credentials = directory.join("bmc-password");
+    fs::write(&credentials, guest::BMC_PASSWORD).expect("the directory is ours");
+    rig::run("chmod", &["600", &text(&credentials)]);
+    write!(
+        description,
+        "\n[serve]\ndirectory = \"{}\"\n\n[profile.nfs]\nroot = \"nfs\"\n\n[profile.managed]\nbmc = {{ kind = \"ipmi\", \
+         address = \"{MASTER}\", port = {}, user = \"{}\", credentials = \"{}\" }}\n",
+        text(store()),
+        guest::port(0),
+        guest::BMC_USER,
+        text(&credentials),
+    )
+    .expect("writing to a String cannot fail");
+    fs::write(&file, description).expect("the directory is ours");
+    for (machine, profile) in nodes {
+        let list = directory.join("list");
+        let line = format!("{} {} {}\n", machine.name, machine.address(), machine.mac());
+        fs::write(&list, line).expect("the directory is ours");
+        let list = text(&list);
+        let mut arguments = vec!["node", "import", &list];
+        if let Some(profile) = profile {
+            arguments.extend(["--profile", profile]);
+        }
+        provision(&file, &arguments);
+    }
+    provision(&file, &["check"]);
+    file
+}
+
+impl Site {
+    /// Starts the boot endpoint and regex-master.
+    pub(crate) fn open(directory: &Path, machines: &[&Machine]) -> Site {
+        let log = directory.join("regex-master.log");
+        let mut master = rig::command(programs::master());
+        let listen = MASTER_URL.trim_start_matches("http://");
+        master
+            .args(["serve", "--listen", listen])
+            .args(["--data", &text(&directory.join("master"))]);
+        let mut site = Site {
+            directory: directory.to_owned(),
+            serve: None,
+            master: Daemon::start(&mut master, log),
+            logs: machines.iter().map(|machine| machine.log()).collect(),
+        };
+        site.serve();
+        site
+    }
+
+    /// Starts the boot endpoint, which starts dnsmasq and Ganesha, and waits until it answers.
+    pub(crate) fn serve(&mut self) {
+        let mut serve = provision_command(&self.file(), &["serve"]);
+        self.serve = Some(Daemon::start(&mut serve, self.directory.join("serve.log")));
+        self.until("the boot endpoint answers", |site| site.status());
+    }
+
+    /// Ends the boot endpoint, as a power cut would.
+    pub(crate) fn stop_serving(&mut self) {
+        self.serve = None;
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join("cluster.toml")
+    }
+
+    /// A command of regex-provision that must succeed.
+    pub(crate) fn provision(&self, arguments: &[&str]) -> String {
+        provision(&self.file(), arguments)
+    }
+
+    /// A command of regex-provision that may fail.
+    pub(crate) fn try_provision(&self, arguments: &[&str]) -> Output {
+        let mut command = provision_command(&self.file(), arguments);
+        command.output().expect("regex-provision starts")
+    }
+
+    /// What `status --json` tells; none while nobody serves.
+    pub(crate) fn status(&self) -> Option<Value> {
+        let output = provision_command(&self.file(), &["status", "--json"]).output();
+        let status: Value = serde_json::from_slice(&output.ok()?.stdout).ok()?;
+        (!status["serving_since"].is_null()).then_some(status)
+    }
+
+    /// What the status tells of one node.
+    pub(crate) fn node(&self, name: &str) -> Option<Value> {
+        let status = self.status()?;
+        let nodes = status["nodes"].as_array()?;
+        nodes.iter().find(|node| node["name"] == name).cloned()
+    }
+
+    /// Waits until a node is up: its worker is registered, and its last stage told.
+    pub(crate) fn wait_for_node(&mut self, name: &str) -> Value {
+        self.until(&format!("{name} is up"), |site| {
+            let node = site.node(name)?;
+            let arrived = node["state"] == "up" && !node["worker"].is_null();
+            (arrived && Site::workers().contains(&name.to_owned())).then_some(node)
+        })
+    }
+
+    /// The names of the workers that regex-master knows.
+    pub(crate) fn workers() -> Vec<String> {
+        let nodes = Site::nodes().unwrap_or_default();
+        let names = nodes.iter().filter_map(|node| node["name"].as_str());
+        names.map(str::to_owned).collect()
+    }
+
+    /// What `regexctl nodes` tells.
+    pub(crate) fn nodes() -> Option<Vec<Value>> {
+        let mut command = rig::command(programs::regexctl());
+        command.args(["nodes", "--no-config", "--json", "--master", MASTER_URL]);
+        let output: Output = command.output().ok()?;
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// Asks until `state` gives a value; shows all that machines and daemons have said when none comes.
+    pub(crate) fn until<T>(
+        &mut self,
+        what: &str,
+        mut state: impl FnMut(&mut Site) -> Option<T>,
+    ) -> T {
+        let started = Instant::now();
+        loop {
+            if let Some(value) = state(self) {
+                return value;
+            }
+            let dead = if !self.master.runs() {
+                Some("regex-master")
+            } else if self.serve.as_mut().is_some_and(|serve| !serve.runs()) {
+                Some("regex-provision serve")
+            } else {
+                None
+            };
+            if dead.is_some() || started.elapsed() > PATIENCE {
+                let why = dead.map_or_else(
+                    || format!("waited {PATIENCE:?} in vain"),
+                    |name| format!("{name} has ended"),
+                );
+                panic!("{why} until {what}\n{}", self.all_words());
+            }
+            // Only so as not to spin.
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// The last words of everybody.
+    fn all_words(&self) -> String {
+        let status = self.status().map_or_else(
+            || "none".to_owned(),
+            |status| format!("{:#}", status["nodes"]),
+        );
+        let mut words = format!("--- status\n{status}\n");
+        let serve = self.directory.join("serve.log");
+        for log in [&serve, &self.master.log].into_iter().chain(&self.logs) {
+            let last = tail(log, LINES_SHOWN);
+            words.extend([
+                "--- ",
+                &log.to_string_lossy(),
+                "
+",
+                &last,
+                "
+",
+            ]);
+        }
+        words
+    }
+}
