@@ -118,7 +118,8 @@ impl Run {
             (&rack.uefi, None),
         ];
         let file = site::describe(directory, &nodes);
-        site::provision(&file, &["image", "build", site::IMAGE]);
+        site::build_image(&file);
+        rig::hide_run();
         site::provision(&file, &["apply"]);
         let machines = [&rack.ram, &rack.nfs, &rack.uefi, &rack.stranger];
         Run {
