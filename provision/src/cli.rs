@@ -16,6 +16,7 @@ mod dhcp_hosts;
 mod doctor;
 mod fanout;
 mod help;
+mod image;
 mod init;
 mod node;
 mod power;
@@ -24,6 +25,8 @@ mod schema;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::image::inside;
 
 /// Turn bare machines into the nodes of a regexctl cluster.
 ///
@@ -52,6 +55,8 @@ enum Command {
     #[command(subcommand)]
     Node(node::Command),
     #[command(subcommand)]
+    Image(image::Command),
+    #[command(subcommand)]
     Power(power::Command),
     Exec(fanout::ExecArgs),
     Copy(fanout::CopyArgs),
@@ -59,6 +64,9 @@ enum Command {
     Doctor(doctor::Args),
     Schema(schema::Args),
     DhcpHosts(dhcp_hosts::Args),
+    /// Not for people: what this program does when it is started inside an image.
+    #[command(subcommand, hide = true)]
+    Inside(inside::Action),
     Completions(help::CompletionsArgs),
     Man(help::ManArgs),
 }
@@ -70,6 +78,8 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args).map(done),
         Command::Check(args) => check::run(&args).map(done),
         Command::Node(command) => node::run(command).map(done),
+        Command::Image(command) => image::run(command),
+        Command::Inside(action) => inside::act(action).map(done),
         Command::Power(command) => power::run(&command),
         Command::Exec(args) => Ok(fanout::exec(&args)),
         Command::Copy(args) => Ok(fanout::copy(&args)),

@@ -54,7 +54,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::Error;
-pub use ramdisk::{RamdiskRecipe, ramdisk};
+pub use ramdisk::{RamdiskRecipe, ramdisk, ramdisk_layer};
 
 use inside::Inside;
 use modules::{Modules, Place};
@@ -107,6 +107,24 @@ pub struct Contents {
     pub unpacked: u64,
     /// Bytes as loaded.
     pub packed: u64,
+}
+
+/// The modules that every initramfs holds if the kernel has them, as the kernel spells their names: what an image
+/// must not lose.
+pub fn built_in_modules() -> impl Iterator<Item = &'static str> {
+    [
+        sets::FILE_SYSTEMS,
+        sets::BUSES,
+        sets::NETWORK,
+        sets::STORAGE,
+    ]
+    .concat()
+    .into_iter()
+}
+
+/// Those of them that drive network cards.
+pub fn network_modules() -> impl Iterator<Item = &'static str> {
+    sets::NETWORK.iter().copied()
 }
 
 /// Makes the small initramfs of an image.

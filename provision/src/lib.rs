@@ -23,6 +23,7 @@ pub mod edit;
 pub mod fanout;
 pub mod file;
 pub mod hosts;
+pub mod image;
 pub mod import;
 pub mod init;
 pub mod initramfs;

@@ -46,7 +46,7 @@ pub use digest::{Digest, DigestError, Hasher};
 pub use error::StoreError;
 pub use manifest::{
     Artifact, FORMAT, InitramfsContents, MAX_MANIFEST_BYTES, Manifest, Package, Root, RootFormat,
-    Worker,
+    WithoutUsr, Worker,
 };
 pub use temp::Temp;
 pub use used::InUse;

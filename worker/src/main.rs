@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The node daemon of regexctl: takes shards of jobs from a master, and scans files on all cores.
 #[derive(Parser)]
-#[command(version, propagate_version = true)]
+#[command(name = "regex-worker", version, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

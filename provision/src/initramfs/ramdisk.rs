@@ -35,7 +35,34 @@ pub struct RamdiskRecipe<'a> {
 pub fn ramdisk<W: Write>(recipe: &RamdiskRecipe<'_>, out: W) -> Result<(W, u64), Error> {
     let inside = Inside::new(recipe.root)?;
     let (_, busybox) = find_busybox(&inside, recipe.busybox)?;
-    let packer = Packer::of_kernel(&inside, recipe.release)?;
+    let root = inside.root();
+    archive(recipe, &inside, root, out, |writer| {
+        let mut tree = Tree::default();
+        add_scripts(&mut tree, &busybox);
+        tree.write(writer)
+    })
+}
+
+/// Writes what is in the directory `layer` as an archive that may follow a [`ramdisk`] of the same recipe: the
+/// kernel unpacks one behind the other. Gives back `out` and the bytes when unpacked.
+pub fn ramdisk_layer<W: Write>(
+    recipe: &RamdiskRecipe<'_>,
+    layer: &Path,
+    out: W,
+) -> Result<(W, u64), Error> {
+    let inside = Inside::new(recipe.root)?;
+    archive(recipe, &inside, layer, out, |_| Ok(()))
+}
+
+/// An archive of a directory and what `more` adds, compressed as the root's kernel wants it.
+fn archive<W: Write>(
+    recipe: &RamdiskRecipe<'_>,
+    inside: &Inside,
+    directory: &Path,
+    out: W,
+    more: impl FnOnce(&mut Writer<Counted<'_>>) -> Result<(), Error>,
+) -> Result<(W, u64), Error> {
+    let packer = Packer::of_kernel(inside, recipe.release)?;
     let mut size = 0;
     let out = packer.pack(out, recipe.level, |packed| {
         let counted = Counted {
@@ -44,14 +71,12 @@ pub fn ramdisk<W: Write>(recipe: &RamdiskRecipe<'_>, out: W) -> Result<(W, u64),
         };
         let mut walk = Walk {
             writer: Writer::new(counted),
-            root: inside.root(),
+            root: directory,
             epoch: recipe.epoch,
             links: BTreeMap::new(),
         };
         walk.directory(Path::new(""))?;
-        let mut tree = Tree::default();
-        add_scripts(&mut tree, &busybox);
-        tree.write(&mut walk.writer)?;
+        more(&mut walk.writer)?;
         size = walk.writer.finish().map_err(Error::Write)?.size;
         Ok(())
     })?;

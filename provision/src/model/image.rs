@@ -3,6 +3,7 @@
 //! The model only says what is wanted. Paths on the master are not looked at here, for a
 //! file is also checked away from the master.
 
+use super::raw;
 use super::{
     AbsPath, ByteSize, HttpUrl, ImageName, KernelArg, Locale, ModuleName, PackageName, SshKey,
     Suite, UnitName, UserName,
@@ -41,12 +42,52 @@ pub struct Image {
     pub worker: bool,
     /// Whether manuals, locales and other documentation are left out.
     pub strip_docs: bool,
+    /// Whether a kernel of a package loses the modules that servers do not need.
+    pub trim_modules: bool,
     /// The locale, such as `C.UTF-8`.
     pub locale: Locale,
     /// How much of the memory the writable layer may take.
     pub writable: WritableSize,
     /// The build fails if the packed root is larger.
     pub max_size: Option<ByteSize>,
+}
+
+impl Image {
+    /// An image that no file declares, with everything else as it is where nothing is said.
+    pub fn undeclared(name: ImageName, source: ImageSource) -> Self {
+        Self {
+            name,
+            source,
+            packages: Vec::new(),
+            remove: Vec::new(),
+            files: Vec::new(),
+            users: Vec::new(),
+            ssh_keys: Vec::new(),
+            services: Services::default(),
+            post_script: None,
+            kernel: KernelSource::Source,
+            kernel_args: Vec::new(),
+            initramfs: Initramfs::default(),
+            pack: Pack {
+                format: PackFormat::default(),
+                level: raw::PACK_LEVEL,
+            },
+            worker: true,
+            strip_docs: true,
+            trim_modules: true,
+            locale: raw::LOCALE.parse().expect("a locale"),
+            writable: WritableSize::Percent(50),
+            max_size: None,
+        }
+    }
+}
+
+impl ImageSource {
+    /// What a copy of the master's system consists of, where nothing is said.
+    pub fn usual_include() -> Vec<AbsPath> {
+        let path = |text: &&str| text.parse().expect("a path");
+        raw::MASTER_INCLUDE.iter().map(path).collect()
+    }
 }
 
 /// Where an image's files come from first.

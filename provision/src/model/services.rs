@@ -136,6 +136,9 @@ pub enum HostKeys {
     Image,
 }
 
+/// Where it keeps that where nothing is said.
+pub const SERVE_DIRECTORY: &str = super::raw::defaults::SERVE_DIRECTORY;
+
 /// The boot endpoint: where it keeps what it serves, and what it allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serve {

@@ -38,6 +38,8 @@ pub struct Manifest {
     /// The unpacked root in `trees/`, by the digest of the packed one; made where a node takes
     /// its root or its /usr over NFS.
     pub tree: Option<Digest>,
+    /// The same less what is below /usr, for nodes that take that over NFS.
+    pub without_usr: Option<WithoutUsr>,
     /// Each path of the root with its kind, mode, owner, size and digest: what `image show` and
     /// `image diff` read.
     pub listing: Artifact,
@@ -83,6 +85,16 @@ pub struct Root {
     pub unpacked: u64,
     /// How many entries it has.
     pub entries: u64,
+}
+
+/// What nodes boot that take /usr over NFS: a root in which it is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WithoutUsr {
+    /// Packed.
+    pub root: Artifact,
+    /// As an initramfs; made where a node boots in that mode.
+    pub ramdisk: Option<Artifact>,
 }
 
 /// The file system of a packed root. Written as `rp.format` has it.
@@ -162,6 +174,10 @@ impl Manifest {
             Some(self.root.sha256),
             Some(self.listing.sha256),
             self.ramdisk.map(|ramdisk| ramdisk.sha256),
+            self.without_usr.map(|without| without.root.sha256),
+            self.without_usr
+                .and_then(|without| without.ramdisk)
+                .map(|ramdisk| ramdisk.sha256),
         ]
         .into_iter()
         .flatten()

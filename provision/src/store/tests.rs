@@ -41,6 +41,7 @@ fn manifest(writer: &mut Writer, image: &str, seed: &str) -> Manifest {
         },
         ramdisk: None,
         tree: None,
+        without_usr: None,
         listing: put("listing"),
         packages: Vec::new(),
         worker: None,

@@ -190,9 +190,9 @@ impl Writer {
         durable::rename(&new, path)
     }
 
-    /// Moves a directory that was made in a [`Temp`] to its place in the store, synced. The
-    /// place must not exist.
-    pub fn place_directory(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+    /// Moves a file or a directory that was made in a [`Temp`] to its place in the store, synced. Where
+    /// a directory goes there must be nothing.
+    pub fn place(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
         durable::sync_all_of(from)?;
         durable::rename(from, to)
     }

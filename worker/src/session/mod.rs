@@ -6,6 +6,7 @@
 //! that commit still counts. Scanning never happens on an async thread.
 
 mod commit;
+mod notify;
 mod plans;
 mod rate;
 
@@ -241,6 +242,7 @@ impl Session {
             .await?
             .into_inner();
         info!(name = self.name, "attached");
+        notify::ready();
         Ok(Connection {
             channel,
             reports,

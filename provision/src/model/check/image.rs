@@ -66,6 +66,7 @@ pub(super) fn check(
         },
         worker: raw.worker.unwrap_or(true),
         strip_docs: raw.strip_docs.unwrap_or(true),
+        trim_modules: raw.trim_modules.unwrap_or(true),
         locale: raw
             .locale
             .given()

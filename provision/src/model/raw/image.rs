@@ -54,6 +54,8 @@ table! {
         "worker" worker: bool, default true;
         /// Whether manuals, locales and other documentation are left out.
         "strip-docs" strip_docs: bool, default true;
+        /// Whether a package's kernel loses the modules that servers do not need; those named under `initramfs` stay.
+        "trim-modules" trim_modules: bool, default true;
         /// The locale.
         "locale" locale: Locale, default LOCALE;
         /// How much of a node's memory the writable layer may take: a share such as `50%`, or a size.

@@ -1,0 +1,238 @@
+//! The root of a Debian or Ubuntu image, as its packages make it.
+//!
+//! Made by `mmdebstrap` in namespaces of its own, and kept in the cache as a tar archive under the
+//! digest of what it was made from. The kernel is unpacked, not installed ([`files/kernel.sh`]).
+
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::inputs::Inputs;
+use super::inside;
+use super::root::Root;
+use super::run::{MMDEBSTRAP, TAR, quietly};
+use crate::model::image::{Debootstrap, KernelSource, Variant};
+use crate::model::{Cluster, Image, ImageSource, Log};
+
+/// What every image has: an init, the drivers' loader, the network, ssh, NFS.
+const PACKAGES: [&str; 7] = [
+    "systemd-sysv",
+    "udev",
+    "kmod",
+    "iproute2",
+    "dbus",
+    "openssh-server",
+    "nfs-common",
+];
+
+/// Suites whose roots are not merged, or are by a package with another name.
+const WITHOUT_USR_IS_MERGED: [&str; 8] = [
+    "stretch", "buster", "bullseye", "xenial", "bionic", "focal", "jammy", "kinetic",
+];
+
+/// What is left out where documentation is. Licences stay.
+const DOCUMENTATION: [&str; 9] = [
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/lintian/*",
+    "path-exclude=/usr/share/bug/*",
+    "path-exclude=/usr/share/groff/*",
+    "path-exclude=/usr/share/doc-base/*",
+];
+
+/// The hooks, and the names of their files.
+const HOOKS: [(&str, &str); 3] = [
+    ("packages-in.sh", include_str!("files/packages-in.sh")),
+    ("packages-out.sh", include_str!("files/packages-out.sh")),
+    ("kernel.sh", KERNEL_HOOK),
+];
+
+/// Puts a kernel's package into a root.
+pub(super) const KERNEL_HOOK: &str = include_str!("files/kernel.sh");
+
+/// What a base root is made from.
+#[derive(Debug)]
+pub(super) struct Base<'a> {
+    source: &'a Debootstrap,
+    packages: Vec<String>,
+    kernel: Option<&'a str>,
+    strip_docs: bool,
+    epoch: Option<u64>,
+}
+
+impl<'a> Base<'a> {
+    /// The base root of an image; none if its files come from elsewhere.
+    pub(super) fn of(
+        cluster: Option<&Cluster>,
+        image: &'a Image,
+        epoch: Option<u64>,
+    ) -> Option<Self> {
+        let ImageSource::Debootstrap(source) = &image.source else {
+            return None;
+        };
+        Some(Self {
+            source,
+            packages: packages(cluster, image, source),
+            kernel: match &image.kernel {
+                KernelSource::Package(name) => Some(name.as_str()),
+                KernelSource::Source | KernelSource::Files { .. } => None,
+            },
+            strip_docs: image.strip_docs,
+            epoch,
+        })
+    }
+
+    /// The digest of all that it is made from, as far as that can be known: what the mirror has today is not in it.
+    pub(super) fn digest(&self) -> anyhow::Result<crate::store::Digest> {
+        let mut inputs = Inputs::new("base root");
+        inputs.value("recipe", self);
+        if let Some(keyring) = &self.source.keyring {
+            inputs.path("keyring", keyring.as_path())?;
+        }
+        for (name, text) in HOOKS {
+            inputs.add(name, text);
+        }
+        Ok(inputs.digest())
+    }
+
+    /// Makes it. `work` is an empty directory for what is needed meanwhile, `cache` keeps packages.
+    pub(super) fn make(&self, root: &Root, work: &Path, cache: &Path) -> anyhow::Result<()> {
+        let hooks = hooks(work)?;
+        fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
+        let mut command = inside::namespaces()?;
+        command
+            .arg(MMDEBSTRAP.path()?)
+            .args(self.arguments(&hooks))
+            .arg(self.source.suite.as_str())
+            .arg(root.path())
+            .args(self.source.mirrors.iter().map(|mirror| mirror.as_str()))
+            .env("TMPDIR", work)
+            .env("PACKAGE_CACHE", cache)
+            .env("KERNEL_CACHE", cache);
+        if let Some(kernel) = self.kernel {
+            command.env("KERNEL_PACKAGE", kernel);
+        }
+        if let Some(epoch) = self.epoch {
+            command.env("SOURCE_DATE_EPOCH", epoch.to_string());
+        }
+        quietly(&mut command, "mmdebstrap").with_context(|| {
+            format!(
+                "cannot make a root of {} with {} packages asked for",
+                self.source.suite,
+                self.packages.len()
+            )
+        })
+    }
+
+    fn arguments(&self, hooks: &Path) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec![
+            // The processes and mounts are in namespaces already.
+            "--mode=root".into(),
+            "--format=directory".into(),
+            format!("--variant={}", variant(self.source.variant)).into(),
+            format!("--include={}", self.packages.join(",")).into(),
+            // The cache's packages must outlive the essential ones' installation.
+            "--skip=essential/unlink,download/empty,cleanup/apt/cache".into(),
+            "--aptopt=APT::Install-Recommends \"false\"".into(),
+            "--aptopt=Acquire::Languages \"none\"".into(),
+            "--aptopt=Acquire::Retries \"3\"".into(),
+        ];
+        let components: Vec<&str> = self.source.components.iter().map(|c| c.as_str()).collect();
+        arguments.push(format!("--components={}", components.join(",")).into());
+        if let Some(keyring) = &self.source.keyring {
+            arguments.push(format!("--keyring={keyring}").into());
+        }
+        if self.strip_docs {
+            arguments.extend(DOCUMENTATION.map(|option| format!("--dpkgopt={option}").into()));
+        }
+        let hook = |kind: &str, name: &str| {
+            let mut argument = OsString::from(format!("--{kind}-hook="));
+            argument.push(hooks.join(name));
+            argument
+        };
+        arguments.push(hook("setup", "packages-in.sh"));
+        arguments.push(hook("customize", "packages-out.sh"));
+        if self.kernel.is_some() {
+            arguments.push(hook("customize", "kernel.sh"));
+        }
+        arguments
+    }
+}
+
+/// Packs a root as a tar archive, without what only a running system has.
+pub(super) fn archive(root: &Root, to: &Path) -> anyhow::Result<()> {
+    let mut command = TAR.command()?;
+    command
+        .args([
+            "--create",
+            "--format=posix",
+            "--numeric-owner",
+            "--sort=name",
+        ])
+        .args(["--xattrs", "--xattrs-include=security.capability"])
+        .args(
+            ["./dev/*", "./proc/*", "./run/*", "./sys/*", "./tmp/*"]
+                .map(|e| format!("--exclude={e}")),
+        )
+        .arg("--file")
+        .arg(to)
+        .arg("--directory")
+        .arg(root.path())
+        .arg(".");
+    quietly(&mut command, "tar")
+}
+
+fn variant(variant: Variant) -> &'static str {
+    match variant {
+        Variant::Essential => "essential",
+        Variant::Apt => "apt",
+        Variant::Minbase => "minbase",
+        Variant::Important => "important",
+    }
+}
+
+/// All that is installed, besides the variant's own packages.
+fn packages(cluster: Option<&Cluster>, image: &Image, source: &Debootstrap) -> Vec<String> {
+    let mut packages: Vec<String> = PACKAGES.map(str::to_owned).into();
+    if !WITHOUT_USR_IS_MERGED.contains(&source.suite.as_str()) {
+        // The other package that merges /usr needs all of Perl.
+        packages.push("usr-is-merged".to_owned());
+    }
+    if cluster.is_none_or(|cluster| cluster.time.enabled) {
+        packages.push("chrony".to_owned());
+    }
+    if cluster.is_some_and(|cluster| !matches!(cluster.log, Log::Node)) {
+        packages.push("rsyslog".to_owned());
+    }
+    if !has_locale(image.locale.as_str()) {
+        packages.push("locales".to_owned());
+    }
+    packages.extend(image.packages.iter().map(ToString::to_string));
+    packages.sort();
+    packages.dedup();
+    packages
+}
+
+/// Whether every root has this locale.
+pub(super) fn has_locale(locale: &str) -> bool {
+    matches!(locale, "C" | "POSIX" | "C.UTF-8" | "C.utf8")
+}
+
+/// Writes the hooks as programs.
+fn hooks(work: &Path) -> anyhow::Result<PathBuf> {
+    let directory = work.join("hooks");
+    fs::create_dir(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    for (name, text) in HOOKS {
+        let path = directory.join(name);
+        fs::write(&path, text)
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(directory)
+}

@@ -1,0 +1,312 @@
+//! What must not be in an image: what belongs to one machine alone, and what only a running system needs.
+
+use anyhow::Context;
+use walkdir::WalkDir;
+
+use super::root::Root;
+use super::users::Users;
+
+/// Directories that are emptied.
+const EMPTIED: [&str; 13] = [
+    "dev",
+    "proc",
+    "run",
+    "sys",
+    "tmp",
+    "var/tmp",
+    "var/cache/apt",
+    "var/cache/debconf",
+    "var/cache/ldconfig",
+    "var/lib/apt/lists",
+    "var/lib/dhcp",
+    "var/lib/dbus",
+    "var/lib/systemd/coredump",
+];
+
+/// What is removed.
+const REMOVED: [&str; 19] = [
+    "etc/.pwd.lock",
+    "etc/adjtime",
+    "etc/group-",
+    "etc/gshadow-",
+    "etc/hostname",
+    "etc/mtab",
+    "etc/passwd-",
+    "etc/shadow-",
+    "etc/subgid-",
+    "etc/subuid-",
+    "initrd.img",
+    "initrd.img.old",
+    "vmlinuz",
+    "vmlinuz.old",
+    "root/.bash_history",
+    "usr/lib/udev/hwdb.d",
+    "var/lib/dpkg/lock",
+    "var/lib/dpkg/lock-frontend",
+    "var/lib/systemd/random-seed",
+];
+
+/// Files of the package manager's own history, and others with dates in them.
+const REMOVED_LOGS: [&str; 2] = ["var/log", "var/lib/ucf/cache"];
+
+/// The names of rules by which udev remembered interfaces and disks.
+const UDEV_RULES: [&str; 5] = [
+    "70-persistent-net.rules",
+    "70-persistent-cd.rules",
+    "75-persistent-net-generator.rules",
+    "75-cd-aliases-generator.rules",
+    "z25_persistent-net.rules",
+];
+
+/// Documentation; licences stay.
+const DOCUMENTATION: [&str; 8] = [
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/lintian",
+    "usr/share/bug",
+    "usr/share/groff",
+    "usr/share/doc-base",
+    "usr/share/gtk-doc",
+];
+
+/// Removes all that. `keeps_host_keys` where the cluster wants one for all nodes.
+pub(super) fn clean(root: &Root, strip_docs: bool, keeps_host_keys: bool) -> anyhow::Result<()> {
+    for directory in EMPTIED {
+        root.empty(directory)?;
+    }
+    for path in REMOVED {
+        root.remove(path)?;
+    }
+    for directory in REMOVED_LOGS {
+        remove_files(root, directory)?;
+    }
+    if root.exists("etc") {
+        // Empty: systemd makes one at each boot. Missing, it would take the boot for the first one ever.
+        root.write("etc/machine-id", "", 0o444)?;
+        root.write("etc/resolv.conf", "", 0o644)?;
+    }
+    machine_bindings(root)?;
+    if !keeps_host_keys {
+        host_keys(root)?;
+    }
+    root.remove(".regexctl-kernel")?;
+    if strip_docs {
+        documentation(root)?;
+    }
+    Ok(())
+}
+
+/// Takes away what the running system of the master has besides: passwords, network settings, mounts.
+pub(super) fn forget_master(root: &Root) -> anyhow::Result<()> {
+    let mut users = Users::read(root)?;
+    users.lock();
+    users.write(root)?;
+    root.write(
+        "etc/network/interfaces",
+        "# The initramfs configures the interface that the node booted from.\nauto lo\niface lo inet loopback\n",
+        0o644,
+    )?;
+    for directory in [
+        "etc/network/interfaces.d",
+        "etc/NetworkManager/system-connections",
+        "etc/netplan",
+        "etc/wpa_supplicant",
+    ] {
+        root.empty(directory)?;
+    }
+    for name in root.names("etc/systemd/network")? {
+        root.remove(format!("etc/systemd/network/{name}"))?;
+    }
+    for file in [
+        "etc/crypttab",
+        "etc/exports",
+        "etc/mdadm/mdadm.conf",
+        "etc/iscsi/initiatorname.iscsi",
+    ] {
+        root.remove(file)?;
+    }
+    root.write(
+        "etc/fstab",
+        "# The root is laid together by the initramfs.\n",
+        0o644,
+    )
+}
+
+/// The host keys of sshd.
+fn host_keys(root: &Root) -> anyhow::Result<()> {
+    for name in root.names("etc/ssh")? {
+        if name.starts_with("ssh_host_") {
+            root.remove(format!("etc/ssh/{name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Settings that are tied to the Ethernet address of one machine.
+fn machine_bindings(root: &Root) -> anyhow::Result<()> {
+    for rule in UDEV_RULES {
+        root.remove(format!("etc/udev/rules.d/{rule}"))?;
+    }
+    for directory in ["etc/systemd/network", "etc/udev/rules.d"] {
+        for name in root.names(directory)? {
+            let path = format!("{directory}/{name}");
+            let text = root.read_text(&path)?.unwrap_or_default();
+            if binds_to_a_machine(&text) {
+                root.remove(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file of udev or networkd speaks of one Ethernet address.
+pub(super) fn binds_to_a_machine(text: &str) -> bool {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with(['#', ';']))
+        .any(|line| {
+            let line = line.to_ascii_lowercase();
+            (line.contains("address") || line.contains("mac")) && has_ethernet_address(&line)
+        })
+}
+
+/// Six pairs of hexadecimal digits with colons or dashes between.
+fn has_ethernet_address(line: &str) -> bool {
+    let is_pair = |text: &[u8]| text.len() == 2 && text.iter().all(u8::is_ascii_hexdigit);
+    let words = line.split(|c: char| !(c.is_ascii_hexdigit() || c == ':' || c == '-'));
+    words.into_iter().any(|word| {
+        let pairs: Vec<&str> = word.split([':', '-']).collect();
+        pairs.len() == 6 && pairs.iter().all(|pair| is_pair(pair.as_bytes()))
+    })
+}
+
+/// Removes the files below a directory; the directories stay, for services that expect them.
+fn remove_files(root: &Root, directory: &str) -> anyhow::Result<()> {
+    let place = root.resolve(directory)?;
+    if !place.is_dir() {
+        return Ok(());
+    }
+    // systemd makes this one only if it should keep its journal on disk.
+    root.remove(format!("{directory}/journal"))?;
+    for entry in WalkDir::new(&place) {
+        let entry = entry.with_context(|| format!("cannot list {}", place.display()))?;
+        if !entry.file_type().is_dir() {
+            std::fs::remove_file(entry.path())
+                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn documentation(root: &Root) -> anyhow::Result<()> {
+    for directory in DOCUMENTATION {
+        root.empty(directory)?;
+    }
+    for package in root.names("usr/share/doc")? {
+        let directory = format!("usr/share/doc/{package}");
+        for name in root.names(&directory)? {
+            if name != "copyright" {
+                root.remove(format!("{directory}/{name}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_one_machine_is_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Root::new(directory.path());
+        for path in [
+            "etc/machine-id",
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/ssh/sshd_config",
+            "etc/udev/rules.d/70-persistent-net.rules",
+            "etc/hostname",
+            "var/lib/apt/lists/deb.example_Packages",
+            "var/log/dpkg.log",
+            "var/log/chrony/statistics",
+            "var/lib/systemd/random-seed",
+            "usr/share/doc/bash/copyright",
+            "usr/share/doc/bash/README",
+            "usr/share/man/man1/bash.1.gz",
+            "tmp/left",
+        ] {
+            root.write(path, "text", 0o644).expect("a file");
+        }
+        root.write(
+            "etc/systemd/network/10-lan.link",
+            "[Match]\nMACAddress=52:54:00:12:34:56\n",
+            0o644,
+        )
+        .expect("a file");
+        root.write(
+            "etc/systemd/network/99-all.link",
+            "[Match]\nOriginalName=*\n",
+            0o644,
+        )
+        .expect("a file");
+        clean(&root, true, false).expect("it can be cleaned");
+        let listing = super::super::listing::Listing::of(root.path(), "").expect("listed");
+        let files: Vec<&str> = listing
+            .entries
+            .iter()
+            .filter(|entry| entry.kind.letter() == 'f')
+            .map(|entry| entry.path.as_str())
+            .collect();
+        assert_eq!(
+            files,
+            [
+                "etc/machine-id",
+                "etc/resolv.conf",
+                "etc/ssh/sshd_config",
+                "etc/systemd/network/99-all.link",
+                "usr/share/doc/bash/copyright",
+            ]
+        );
+        assert!(root.exists("var/log/chrony"));
+        assert_eq!(root.read("etc/machine-id").expect("read"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn ethernet_addresses_are_seen() {
+        for text in [
+            "MACAddress=52:54:00:12:34:56",
+            "  PermanentMACAddress=52-54-00-12-34-56",
+            "SUBSYSTEM==\"net\", ATTR{address}==\"52:54:00:12:34:56\", NAME=\"eth0\"",
+        ] {
+            assert!(binds_to_a_machine(text), "{text}");
+        }
+        for text in [
+            "# MACAddress=52:54:00:12:34:56",
+            "MACAddressPolicy=persistent",
+            "Address=2001:db8::1",
+            "DUID=52:54:00:12:34:56",
+        ] {
+            assert!(!binds_to_a_machine(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_master_s_passwords_and_networks_are_forgotten() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Root::new(directory.path());
+        root.write("etc/shadow", "root:$6$a$b:1::::::\n", 0o640)
+            .expect("a file");
+        root.write("etc/network/interfaces", "iface eth0 inet static\n", 0o644)
+            .expect("a file");
+        root.write("etc/netplan/01.yaml", "network:\n", 0o600)
+            .expect("a file");
+        forget_master(&root).expect("it can be forgotten");
+        let shadow = root.read_text("etc/shadow").expect("read");
+        assert_eq!(shadow.as_deref(), Some("root:*:1::::::\n"));
+        assert!(!root.exists("etc/netplan/01.yaml"));
+        let interfaces = root.read_text("etc/network/interfaces").expect("read");
+        assert!(!interfaces.unwrap_or_default().contains("eth0"));
+    }
+}

@@ -1,0 +1,64 @@
+#!/bin/bash
+# Tells the boot server how far this node has come: stage system|worker|worker-ended
+#
+# Needs bash and coreutils only. The initramfs has left whom to tell in boot.env. A report that cannot be delivered is tried a few
+# times and then dropped: nothing waits for it.
+
+ATTEMPTS=5
+LIMIT=5 # seconds an attempt may take
+
+RP_SERVER='' RP_MAC='' RP_BOOT=''
+# shellcheck disable=SC1091 # made by the initramfs
+. /run/regex-provision/boot.env 2>/dev/null || exit 0
+[ -n "$RP_SERVER" ] && [ -n "$RP_MAC" ] || exit 0
+
+# Text as a field of a form.
+form() {
+    local text=${1//'%'/%25} LC_ALL=C
+    text=${text//[[:cntrl:]]/ }
+    text=${text//'&'/%26}
+    text=${text//'+'/%2B}
+    printf %s "${text// /+}"
+}
+
+# One request over bash's own TCP. The first line of the answer says whether it was taken.
+post() {
+    local address=${RP_SERVER#*://} path=/stage/$RP_MAC body=$1 status
+    address=${address%%/*}
+    exec 3<>"/dev/tcp/${address%:*}/${address##*:}" || return 1
+    printf 'POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s' \
+        "$path" "$address" "${#body}" "$body" >&3
+    read -r -t "$LIMIT" status <&3 && [[ $status == HTTP/1.?\ 2* ]]
+}
+
+# report STAGE OK PERCENT MESSAGE
+report() {
+    local body attempt
+    body="boot=$(form "$RP_BOOT")&stage=$1&ok=$2&percent=$3&message=$(form "$4")"
+    for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
+        (post "$body") 2>/dev/null && return
+        sleep "$attempt"
+    done
+}
+
+case ${1:-} in
+system)
+    report system 1 100 "up for $(cut -d ' ' -f 1 /proc/uptime) s; $(uname -r)"
+    ;;
+worker)
+    report worker 1 100 "attached; $(/usr/bin/regex-worker --version 2>/dev/null)"
+    ;;
+worker-ended)
+    # systemd says how it ended. Being told to end is no failure.
+    if [ "${SERVICE_RESULT:-success}" != success ]; then
+        words=$(journalctl --unit=regex-worker.service --output=cat --lines=3 2>/dev/null | tail -c 600)
+        ATTEMPTS=1
+        report worker 0 0 "${EXIT_CODE:-ended} ${EXIT_STATUS:-}: $words"
+    fi
+    ;;
+*)
+    echo "usage: stage system|worker|worker-ended" >&2
+    exit 2
+    ;;
+esac
+exit 0

@@ -1,0 +1,376 @@
+//! A finished root without the worker, packed: what most builds begin with.
+//!
+//! A stage is a directory in the cache. Making one takes a minute, putting a worker behind it a second.
+//!
+//! ```text
+//! meta.json              Meta
+//! root/                  the root, without what is below /opt
+//! layer/opt/             that
+//! packed                 root/ as squashfs; not for erofs, which cannot be added to
+//! packed-without-usr     the same without what is below /usr, if nodes take that over NFS
+//! ramdisk, ramdisk-without-usr   root/ as an initramfs, if nodes boot one
+//! kernel, initramfs, listing
+//! ```
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::base::{Base, KERNEL_HOOK};
+use super::build::{Job, Wants};
+use super::inputs::Inputs;
+use super::kernel::{self, Kernel};
+use super::lint::{self, Expected, Finding};
+use super::listing::Listing;
+use super::root::Root;
+use super::worker::Has;
+use super::{clean, customize, equip, fail, inside, modules, pack, packages, policy, source, tree};
+use crate::initramfs::{self, RamdiskRecipe, Recipe};
+use crate::model::image::{KernelSource, PackFormat};
+use crate::model::{HostKeys, ImageSource};
+use crate::store::{Digest, InitramfsContents, Package};
+
+/// What is known of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Meta {
+    /// The base root in the cache that it was made from, if any.
+    pub(super) base: Option<Digest>,
+    pub(super) kernel_version: String,
+    pub(super) contents: InitramfsContents,
+    pub(super) packages: Vec<Package>,
+    pub(super) has: Has,
+}
+
+/// A stage that is there.
+pub(super) struct Stage {
+    pub(super) directory: PathBuf,
+    pub(super) meta: Meta,
+}
+
+impl Stage {
+    /// Opens the one at this directory; none if it is not there.
+    pub(super) fn open(directory: PathBuf) -> anyhow::Result<Option<Self>> {
+        let path = directory.join("meta.json");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        // One of another version is made again.
+        let Ok(meta) = serde_json::from_slice(&text) else {
+            return Ok(None);
+        };
+        Ok(Some(Self { directory, meta }))
+    }
+
+    pub(super) fn root(&self) -> PathBuf {
+        self.directory.join("root")
+    }
+
+    pub(super) fn layer(&self) -> PathBuf {
+        self.directory.join("layer")
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+/// The digest of all that a stage is made from.
+pub(super) fn digest(job: &Job<'_>, base: Option<Digest>) -> anyhow::Result<Digest> {
+    let image = job.image;
+    let mut inputs = Inputs::new("stage");
+    inputs.value("base", &base);
+    inputs.value("image", image);
+    inputs.value("wants", &(job.wants.without_usr, job.wants.ramdisk));
+    inputs.value("host keys", &keeps_host_keys(job));
+    inputs.value("epoch", &job.epoch);
+    inputs.value(
+        "drivers",
+        &initramfs::built_in_modules().collect::<Vec<_>>(),
+    );
+    for (name, text) in equip::texts() {
+        inputs.add(name, text);
+    }
+    source::add_inputs(&image.source, &mut inputs)?;
+    customize::add_inputs(image, &mut inputs)?;
+    if let KernelSource::Files { kernel, modules } = &image.kernel {
+        inputs.path("kernel", kernel.as_path())?;
+        inputs.path("modules", modules.as_path())?;
+    }
+    Ok(inputs.digest())
+}
+
+/// Makes a stage in an empty directory. What was found wrong with the root is given back; with an error among it the
+/// stage is of no use.
+pub(super) fn make(
+    job: &Job<'_>,
+    base: Option<(Digest, &Path)>,
+    directory: &Path,
+) -> anyhow::Result<Vec<Finding>> {
+    let image = job.image;
+    let root = Root::new(directory.join("root"));
+    fs::create_dir(root.path())
+        .with_context(|| format!("cannot make {}", root.path().display()))?;
+    let work = directory.join("work");
+    fs::create_dir(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let epoch = job.created().to_string();
+    let variables = [("SOURCE_DATE_EPOCH", &*epoch)];
+
+    if let Some((_, archive)) = base {
+        job.step("unpacking the base root");
+        let archive =
+            File::open(archive).with_context(|| format!("cannot open {}", archive.display()))?;
+        inside::unpack(&root, archive, false)?;
+    } else {
+        job.step("copying the source");
+        source::fill(&root, image, &work, job.store.root())
+            .with_context(|| format!("the source of the image {}", image.name))?;
+        let names: Vec<String> = image.packages.iter().map(ToString::to_string).collect();
+        customize::install(&root, &names, &variables)?;
+        if let KernelSource::Package(package) = &image.kernel {
+            kernel_package(&root, package.as_str(), &variables)?;
+        }
+    }
+    let kernel = match &image.kernel {
+        KernelSource::Files { kernel, modules } => {
+            kernel::take(&root, kernel.as_path(), modules.as_path())?
+        }
+        KernelSource::Package(_) | KernelSource::Source => kernel::newest(&root)?,
+    };
+    fail::here("filled");
+
+    job.step("configuring");
+    equip::equip(&root, image)?;
+    customize::customize(&root, image, &variables)?;
+    trim(job, &root, &kernel)?;
+    fail::here("configured");
+    fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
+    of_root(job, &root, &kernel, base.map(|(digest, _)| digest))
+}
+
+/// Makes a stage of a finished root, which lies in the stage's directory. What was found wrong with the root is given back.
+pub(super) fn of_root(
+    job: &Job<'_>,
+    root: &Root,
+    kernel: &Kernel,
+    base: Option<Digest>,
+) -> anyhow::Result<Vec<Finding>> {
+    let directory = root.path().parent().context("a root lies in a stage")?;
+    clean::clean(root, job.image.strip_docs, keeps_host_keys(job))?;
+    inside::make_mount_points(root)?;
+    let expected = Expected {
+        kernel: Some(&kernel.release),
+        worker: false,
+        host_keys: keeps_host_keys(job),
+    };
+    let findings = lint::look(root, expected)?;
+    job.step("packing");
+    let contents = boot_files(job, root, kernel, directory)?;
+    // The configuration tells how the kernel wants its initramfs packed; the rest is in the store.
+    let configuration = format!("config-{}", kernel.release);
+    for name in root.names("boot")? {
+        if name != configuration {
+            root.remove(format!("boot/{name}"))?;
+        }
+    }
+    let layer = directory.join("layer");
+    fs::create_dir(&layer).with_context(|| format!("cannot make {}", layer.display()))?;
+    move_opt(root, &layer)?;
+    if let Some(epoch) = job.epoch {
+        tree::clamp_times(root.path(), epoch)?;
+        tree::clamp_times(&layer, epoch)?;
+    }
+    pack_all(job, root, kernel, directory)?;
+    let mut listing = Listing::of(root.path(), "")?;
+    listing.lay_over(Listing::of(&layer, "")?);
+    write(&directory.join("listing"), listing.to_string().as_bytes())?;
+    let meta = Meta {
+        base,
+        kernel_version: kernel.release.clone(),
+        contents,
+        has: Has::of(root, &listing)?,
+        packages: packages::installed(root, &listing)?,
+    };
+    // Written last: a stage without it is none.
+    write(
+        &directory.join("meta.json"),
+        &serde_json::to_vec_pretty(&meta).context("cannot write what is known of the stage")?,
+    )?;
+    fail::here("packed");
+    Ok(findings)
+}
+
+fn keeps_host_keys(job: &Job<'_>) -> bool {
+    job.cluster
+        .is_some_and(|cluster| cluster.ssh.host_keys == HostKeys::Image)
+}
+
+/// Unpacks a package's kernel by the root's own apt.
+fn kernel_package(root: &Root, package: &str, variables: &[(&str, &str)]) -> anyhow::Result<()> {
+    const HOOK: &str = "/.regexctl-kernel.sh";
+    let _policy = policy::no_services(root)?;
+    let _names = customize::resolver(root)?;
+    root.write(HOOK, KERNEL_HOOK, 0o700)?;
+    let mut variables = variables.to_vec();
+    variables.push(("KERNEL_PACKAGE", package));
+    inside::quiet(root, &["/usr/bin/apt-get", "-q", "update"], &variables)?;
+    let result = inside::quiet(root, &[HOOK, ""], &variables);
+    root.remove(HOOK)?;
+    result.with_context(|| format!("cannot get the kernel of the package {package}"))
+}
+
+fn trim(job: &Job<'_>, root: &Root, kernel: &Kernel) -> anyhow::Result<()> {
+    let image = job.image;
+    // What somebody has put together himself is what he wants.
+    let is_distributions = matches!(image.kernel, KernelSource::Package(_));
+    if !is_distributions || !image.trim_modules {
+        return modules::index(root, &kernel.release);
+    }
+    let spelt = |name: &str| name.replace('-', "_");
+    let named = image
+        .initramfs
+        .modules
+        .iter()
+        .map(|name| spelt(name.as_str()));
+    let named = named
+        .chain(initramfs::built_in_modules().map(str::to_owned))
+        .collect();
+    let trimmed = modules::trim(root, &kernel.release, &named)?;
+    job.step(&format!(
+        "kernel {}: {} modules kept, {} left out",
+        kernel.release, trimmed.kept, trimmed.removed
+    ));
+    Ok(())
+}
+
+/// Writes kernel and initramfs.
+fn boot_files(
+    job: &Job<'_>,
+    root: &Root,
+    kernel: &Kernel,
+    directory: &Path,
+) -> anyhow::Result<InitramfsContents> {
+    let declared = &job.image.initramfs;
+    let names = |modules: &[crate::model::ModuleName]| -> Vec<String> {
+        modules.iter().map(ToString::to_string).collect()
+    };
+    let recipe = Recipe {
+        root: root.path(),
+        release: &kernel.release,
+        busybox: None,
+        modules: &names(&declared.modules),
+        exclude: &names(&declared.exclude),
+        firmware: &declared.firmware,
+    };
+    let built = initramfs::build(&recipe)
+        .with_context(|| format!("the initramfs of the image {}", job.image.name))?;
+    write(&directory.join("initramfs"), &built.archive)?;
+    tree::copy_file(&kernel.file, &directory.join("kernel"), 0o644)?;
+    Ok(InitramfsContents {
+        modules: built.contents.modules,
+        firmware: built.contents.firmware,
+    })
+}
+
+/// What is below /opt comes behind the rest, with the worker.
+fn move_opt(root: &Root, layer: &Path) -> anyhow::Result<()> {
+    if !root.exists("opt") {
+        root.directory("opt")?;
+    }
+    let from = root.resolve_parent("opt")?;
+    if fs::symlink_metadata(&from).is_ok_and(|metadata| metadata.is_symlink()) {
+        anyhow::bail!("/opt of the image is a link; make it a directory");
+    }
+    let to = layer.join("opt");
+    fs::rename(&from, &to).with_context(|| format!("cannot move {}", from.display()))
+}
+
+fn pack_all(job: &Job<'_>, root: &Root, kernel: &Kernel, directory: &Path) -> anyhow::Result<()> {
+    let level = job.image.pack.level;
+    let created = job.created();
+    let Wants {
+        without_usr,
+        ramdisk,
+        ..
+    } = job.wants;
+    if job.image.pack.format == PackFormat::Squashfs {
+        pack::squashfs(root.path(), &directory.join("packed"), level, created, &[])?;
+        if without_usr {
+            let to = directory.join("packed-without-usr");
+            pack::squashfs(root.path(), &to, level, created, &["usr"])?;
+        }
+    }
+    if ramdisk {
+        make_ramdisk(
+            job,
+            root.path(),
+            root.path(),
+            kernel,
+            &directory.join("ramdisk"),
+        )?;
+    }
+    if ramdisk && without_usr {
+        let hollow = directory.join("without-usr");
+        tree::link_without(root.path(), &hollow, &["usr"])?;
+        let to = directory.join("ramdisk-without-usr");
+        make_ramdisk(job, &hollow, root.path(), kernel, &to)?;
+        fs::remove_dir_all(&hollow)
+            .with_context(|| format!("cannot remove {}", hollow.display()))?;
+    }
+    Ok(())
+}
+
+fn make_ramdisk(
+    job: &Job<'_>,
+    from: &Path,
+    root: &Path,
+    kernel: &Kernel,
+    to: &Path,
+) -> anyhow::Result<()> {
+    let failed = || format!("cannot write {}", to.display());
+    let recipe = ramdisk_recipe(job, from, &kernel.release);
+    // Without its own /usr the tree may have none.
+    let busybox = Root::new(root).resolve("bin/busybox")?;
+    let recipe = RamdiskRecipe {
+        busybox: busybox.exists().then_some(&busybox),
+        ..recipe
+    };
+    let file = BufWriter::new(File::create_new(to).with_context(failed)?);
+    let (mut file, _) = initramfs::ramdisk(&recipe, file).with_context(failed)?;
+    file.flush().with_context(failed)
+}
+
+/// How ramdisks of a job are made.
+pub(super) fn ramdisk_recipe<'a>(
+    job: &Job<'_>,
+    root: &'a Path,
+    release: &'a str,
+) -> RamdiskRecipe<'a> {
+    /// The hardest that zstd tries without being told that memory does not matter.
+    const MAX_LEVEL: u8 = 19;
+    RamdiskRecipe {
+        root,
+        release,
+        busybox: None,
+        epoch: u32::try_from(job.created()).unwrap_or(u32::MAX),
+        level: i32::from(job.image.pack.level.min(MAX_LEVEL)),
+    }
+}
+
+/// Writes a new file.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Whether a base root is wanted, and what of.
+pub(super) fn base_of<'a>(job: &Job<'a>) -> Option<Base<'a>> {
+    Base::of(job.cluster, job.image, job.epoch)
+}
+
+/// Whether a stage in the cache may stand for a new one.
+pub(super) fn may_be_reused(source: &ImageSource) -> bool {
+    source::is_known_before(source)
+}

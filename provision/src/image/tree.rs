@@ -1,0 +1,325 @@
+//! Copying directories with everything that belongs to their files: owners, modes, times, links
+//! of both kinds, extended attributes.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs::{self, Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
+use walkdir::WalkDir;
+
+/// The largest extended attribute of Linux.
+const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
+
+/// What a copy leaves out.
+pub(super) struct Filter {
+    patterns: Gitignore,
+    /// Not even looked into: other file systems, such as mounted network ones.
+    one_file_system: bool,
+}
+
+impl Filter {
+    /// Patterns as rsync writes them: those with a slash in front are relative to the top, others may match anywhere;
+    /// `*` stays in one directory, `**` does not; a slash at the end means directories.
+    pub(super) fn new<S: AsRef<str>>(patterns: &[S]) -> anyhow::Result<Self> {
+        let mut builder = GitignoreBuilder::new("/");
+        for pattern in patterns {
+            let pattern = pattern.as_ref();
+            builder
+                .add_line(None, &as_gitignore(pattern))
+                .with_context(|| format!("{pattern:?} is no pattern"))?;
+        }
+        Ok(Self {
+            patterns: builder
+                .build()
+                .context("the patterns of what is left out")?,
+            one_file_system: false,
+        })
+    }
+
+    /// Stays on the file system that it begins on.
+    pub(super) fn on_one_file_system(mut self) -> Self {
+        self.one_file_system = true;
+        self
+    }
+
+    fn leaves_out(&self, path: &Path, is_directory: bool) -> bool {
+        self.patterns.matched(path, is_directory).is_ignore()
+    }
+}
+
+/// The same pattern in the words of git, which has other special characters, and ties a slash in the middle to the top.
+fn as_gitignore(pattern: &str) -> String {
+    let body = pattern.trim_end_matches('/');
+    if pattern.starts_with('/') {
+        pattern.to_owned()
+    } else if body.contains('/') {
+        format!("**/{pattern}")
+    } else if pattern.starts_with(['#', '!']) {
+        format!("\\{pattern}")
+    } else {
+        pattern.to_owned()
+    }
+}
+
+/// Copies what is below `from` to `to`, which may be there already. `shown` is the path by which
+/// the patterns know `from`.
+pub(super) fn copy(from: &Path, to: &Path, shown: &Path, filter: &Filter) -> anyhow::Result<()> {
+    let mut walk = WalkDir::new(from)
+        .same_file_system(filter.one_file_system)
+        .into_iter();
+    let mut links: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
+    let mut directories = Vec::new();
+    while let Some(entry) = walk.next() {
+        let entry = entry.with_context(|| format!("cannot list {}", from.display()))?;
+        let below = entry.path().strip_prefix(from).unwrap_or(entry.path());
+        let is_directory = entry.file_type().is_dir();
+        if filter.leaves_out(&shown.join(below), is_directory) {
+            if is_directory {
+                walk.skip_current_dir();
+            }
+            continue;
+        }
+        let metadata = entry
+            .metadata()
+            .with_context(|| format!("cannot look at {}", entry.path().display()))?;
+        let place = if below.as_os_str().is_empty() {
+            to.to_owned()
+        } else {
+            to.join(below)
+        };
+        copy_one(entry.path(), &place, &metadata, &mut links)
+            .with_context(|| format!("cannot copy {}", entry.path().display()))?;
+        if is_directory {
+            directories.push((entry.into_path(), place, metadata));
+        }
+    }
+    // Their times change while they are filled.
+    for (from, place, metadata) in directories.iter().rev() {
+        attributes(from, place, metadata)
+            .with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    Ok(())
+}
+
+fn copy_one(
+    from: &Path,
+    place: &Path,
+    metadata: &Metadata,
+    links: &mut BTreeMap<(u64, u64), PathBuf>,
+) -> anyhow::Result<()> {
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        if !place.is_dir() {
+            fs::create_dir(place)?;
+        }
+        return Ok(());
+    }
+    if kind.is_symlink() {
+        symlink(fs::read_link(from)?, place)?;
+        return attributes(from, place, metadata);
+    }
+    if !kind.is_file() {
+        // Devices, sockets and FIFOs belong to a running system.
+        return Ok(());
+    }
+    if metadata.nlink() > 1 {
+        let file = (metadata.dev(), metadata.ino());
+        if let Some(first) = links.get(&file) {
+            fs::hard_link(first, place)?;
+            return Ok(());
+        }
+        links.insert(file, place.to_owned());
+    }
+    fs::copy(from, place)?;
+    attributes(from, place, metadata)
+}
+
+fn attributes(from: &Path, place: &Path, metadata: &Metadata) -> anyhow::Result<()> {
+    lchown(place, Some(metadata.uid()), Some(metadata.gid()))?;
+    if metadata.is_symlink() {
+        return set_time(place, metadata.mtime(), metadata.mtime_nsec());
+    }
+    copy_extended(from, place)?;
+    // Behind the owner, whose change takes the setuid bit away.
+    fs::set_permissions(place, Permissions::from_mode(metadata.mode() & 0o7777))?;
+    set_time(place, metadata.mtime(), metadata.mtime_nsec())
+}
+
+fn copy_extended(from: &Path, place: &Path) -> anyhow::Result<()> {
+    let mut names = vec![0; MAX_ATTRIBUTE_BYTES];
+    let length = match rustix::fs::llistxattr(from, &mut names[..]) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::NOTSUP) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for name in names[..length].split(|&byte| byte == 0) {
+        // Capabilities and what users set; access control lists belong to the master's users.
+        let is_wanted = name == b"security.capability" || name.starts_with(b"user.");
+        if !is_wanted {
+            continue;
+        }
+        let name = CString::new(name)?;
+        let mut value = vec![0; MAX_ATTRIBUTE_BYTES];
+        let length = rustix::fs::lgetxattr(from, &name, &mut value[..])?;
+        rustix::fs::lsetxattr(place, &name, &value[..length], XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Sets the time of a file or link itself.
+pub(super) fn set_time(place: &Path, seconds: i64, nanoseconds: i64) -> anyhow::Result<()> {
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    rustix::fs::utimensat(CWD, place, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .with_context(|| format!("cannot set the time of {}", place.display()))
+}
+
+/// Makes a second tree of the same files. Whoever changes a file changes both, so both are only read. Where
+/// `to` is there already, it is added to.
+pub(super) fn link(from: &Path, to: &Path) -> anyhow::Result<()> {
+    link_without(from, to, &[])
+}
+
+/// The same, with the directories `hollow` at the top empty.
+pub(super) fn link_without(from: &Path, to: &Path, hollow: &[&str]) -> anyhow::Result<()> {
+    let mut directories = Vec::new();
+    let mut walk = WalkDir::new(from).into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = entry.with_context(|| format!("cannot list {}", from.display()))?;
+        let below = entry.path().strip_prefix(from).unwrap_or(entry.path());
+        let place = if below.as_os_str().is_empty() {
+            to.to_owned()
+        } else {
+            to.join(below)
+        };
+        let failed = || format!("cannot link {}", entry.path().display());
+        if entry.file_type().is_dir() {
+            if hollow.iter().any(|name| below == Path::new(name)) {
+                walk.skip_current_dir();
+            }
+            // One that was there before keeps what belongs to it.
+            if !place.is_dir() {
+                fs::create_dir(&place).with_context(failed)?;
+                let metadata = entry.metadata().with_context(failed)?;
+                directories.push((entry.into_path(), place, metadata));
+            }
+        } else {
+            fs::hard_link(entry.path(), &place).with_context(failed)?;
+        }
+    }
+    for (from, place, metadata) in directories.iter().rev() {
+        attributes(from, place, metadata)
+            .with_context(|| format!("cannot link {}", from.display()))?;
+    }
+    Ok(())
+}
+
+/// Copies one regular file of the master, with a mode, and gives it to root.
+pub(super) fn copy_file(from: &Path, place: &Path, mode: u32) -> anyhow::Result<()> {
+    let failed = || format!("cannot copy {} to {}", from.display(), place.display());
+    if !fs::metadata(from).with_context(failed)?.is_file() {
+        bail!("{} is no file", from.display());
+    }
+    fs::copy(from, place).with_context(failed)?;
+    fs::set_permissions(place, Permissions::from_mode(mode)).with_context(failed)
+}
+
+/// Makes every file and directory not younger than this.
+pub(super) fn clamp_times(root: &Path, epoch: u64) -> anyhow::Result<()> {
+    let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
+    for entry in WalkDir::new(root).contents_first(true) {
+        let entry = entry.with_context(|| format!("cannot list {}", root.display()))?;
+        let metadata = entry
+            .metadata()
+            .with_context(|| format!("cannot look at {}", entry.path().display()))?;
+        if metadata.mtime() >= epoch {
+            set_time(entry.path(), epoch, 0)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: PathBuf, text: &str) {
+        fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
+        fs::write(path, text).expect("a file");
+    }
+
+    #[test]
+    fn a_copy_is_the_same_but_for_what_is_left_out() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        write(from.join("etc/ssh/ssh_host_rsa_key"), "secret");
+        write(from.join("etc/ssh/sshd_config"), "config");
+        write(from.join("var/cache/apt/a.deb"), "package");
+        write(from.join("home/cache/kept"), "kept");
+        write(from.join("home/a/.git/config"), "left out");
+        write(from.join("home/#old"), "left out");
+        fs::hard_link(from.join("etc/ssh/sshd_config"), from.join("etc/second")).expect("a link");
+        symlink("/etc/passwd", from.join("etc/link")).expect("a link");
+        fs::set_permissions(from.join("etc/second"), Permissions::from_mode(0o4751)).expect("ours");
+        set_time(&from.join("etc/second"), 1234, 0).expect("ours");
+        set_time(&from.join("etc"), 5678, 0).expect("ours");
+        let filter = Filter::new(&["/etc/ssh/ssh_host_*", "/var/cache/*", "a/.git/", "#old"])
+            .expect("patterns");
+        copy(&from, &to, Path::new("/"), &filter).expect("it can be copied");
+
+        assert!(!to.join("etc/ssh/ssh_host_rsa_key").exists());
+        assert!(to.join("var/cache").is_dir());
+        assert!(!to.join("var/cache/apt").exists());
+        assert!(to.join("home/cache/kept").exists());
+        assert!(to.join("home/a").exists());
+        assert!(!to.join("home/a/.git").exists());
+        assert!(!to.join("home/#old").exists());
+        assert_eq!(
+            fs::read_link(to.join("etc/link")).expect("a link"),
+            Path::new("/etc/passwd")
+        );
+        let (first, second) = (
+            fs::metadata(to.join("etc/ssh/sshd_config")).expect("a file"),
+            fs::metadata(to.join("etc/second")).expect("a file"),
+        );
+        assert_eq!(first.ino(), second.ino());
+        assert_eq!((second.mode() & 0o7777, second.mtime()), (0o4751, 1234));
+        assert_eq!(
+            fs::metadata(to.join("etc")).expect("a directory").mtime(),
+            5678
+        );
+
+        let third = directory.path().join("third");
+        link(&to, &third).expect("it can be linked");
+        assert_eq!(
+            fs::metadata(third.join("etc/second"))
+                .expect("a file")
+                .ino(),
+            second.ino()
+        );
+        clamp_times(&third, 2000).expect("ours");
+        assert_eq!(
+            fs::metadata(third.join("etc"))
+                .expect("a directory")
+                .mtime(),
+            2000
+        );
+        assert_eq!(
+            fs::metadata(third.join("etc/second"))
+                .expect("a file")
+                .mtime(),
+            1234
+        );
+    }
+}

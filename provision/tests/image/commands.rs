@@ -1,0 +1,390 @@
+//! `image list|show|diff|lint|prune`, and what is said where something is wrong.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Command;
+
+use crate::rig::{RELEASE, Rig, can_build, text, tiny_root, worker, write};
+
+/// The kinds of what lint finds.
+fn kinds(findings: &serde_json::Value) -> Vec<String> {
+    let mut kinds: Vec<String> = findings
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|finding| finding["kind"].as_str().expect("text").to_owned())
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    kinds
+}
+
+#[test]
+fn lint_tells_what_should_be_known() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    let clean = rig.import(&root);
+    // Of the drivers the tiny kernel has one.
+    assert_eq!(kinds(&clean["findings"]), ["no-driver"]);
+    assert_eq!(kinds(&rig.json(&["lint", "tiny"])), ["no-driver"]);
+
+    let key = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    write(&root.join("etc/ssl/private/site.key"), key);
+    write(&root.join("usr/share/doc/about-keys"), key);
+    write(
+        &root.join("etc/shadow"),
+        "root:$6$a$b:19000:0:99999:7:::\nann::19000:0:99999:7:::\n",
+    );
+    write(&root.join("usr/bin/surprise"), "x");
+    fs::set_permissions(
+        root.join("usr/bin/surprise"),
+        fs::Permissions::from_mode(0o4755),
+    )
+    .expect("ours");
+    write(&root.join("usr/bin/sudo"), "x");
+    fs::set_permissions(
+        root.join("usr/bin/sudo"),
+        fs::Permissions::from_mode(0o4755),
+    )
+    .expect("ours");
+    write(&root.join("srv/open"), "x");
+    fs::set_permissions(root.join("srv/open"), fs::Permissions::from_mode(0o666)).expect("ours");
+    let units = root.join("etc/systemd/system");
+    write(
+        &units.join("srv-data.mount"),
+        "[Mount]\nWhat=/dev/sdb1\nWhere=/srv/data\n",
+    );
+    fs::create_dir_all(units.join("local-fs.target.wants")).expect("a directory");
+    symlink(
+        "../srv-data.mount",
+        units.join("local-fs.target.wants/srv-data.mount"),
+    )
+    .expect("a link");
+    let built = rig.import(&root);
+    let expected = [
+        "no-driver",
+        "password",
+        "private-key",
+        "setuid",
+        "waits",
+        "writable",
+    ];
+    assert_eq!(kinds(&built["findings"]), expected);
+    assert_eq!(kinds(&rig.json(&["lint", "tiny"])), expected);
+    let told = rig.run(&["lint", "tiny"]);
+    for words in [
+        "warning: private-key: /etc/ssl/private/site.key; ",
+        "warning: setuid: /usr/bin/surprise (user 0); ",
+        "hashes of passwords in the image, of ann, root",
+        "the unit srv-data.mount mounts a disk",
+        "warning: writable: /srv/open",
+    ] {
+        assert!(told.contains(words), "{words}\n{told}");
+    }
+    assert!(
+        !told.contains("about-keys") && !told.contains("sudo"),
+        "{told}"
+    );
+    let told = rig.fails(&["lint", "tiny", "--strict"]);
+    assert!(told.contains("6 findings in the image tiny"), "{told}");
+}
+
+#[test]
+fn an_image_that_cannot_work_is_not_published() {
+    if !can_build() {
+        return;
+    }
+    let breaks: [(&str, fn(&std::path::Path), &str); 6] = [
+        (
+            "a link",
+            |root| {
+                fs::remove_file(root.join("sbin")).expect("ours");
+                symlink("usr/nowhere", root.join("sbin")).expect("a link");
+            },
+            "error: merged-usr: /sbin leads to usr/nowhere, not to usr/sbin",
+        ),
+        (
+            "a directory",
+            |root| {
+                fs::remove_file(root.join("bin")).expect("ours");
+                write(&root.join("bin/sh"), "x");
+            },
+            "error: merged-usr: /bin is a directory where others are links into /usr",
+        ),
+        (
+            "a missing link",
+            |root| fs::remove_file(root.join("lib")).expect("ours"),
+            "error: merged-usr: /lib is missing, /usr/lib is there",
+        ),
+        (
+            "no init",
+            |root| fs::remove_file(root.join("usr/sbin/init")).expect("ours"),
+            "error: no-init: there is no program at /sbin/init",
+        ),
+        (
+            "no kernel",
+            |root| fs::remove_dir_all(root.join("boot")).expect("ours"),
+            "the image has no kernel: there is no /boot/vmlinuz-* in it",
+        ),
+        (
+            "no modules",
+            |root| fs::remove_dir_all(root.join("usr/lib/modules")).expect("ours"),
+            "the image has no modules of a kernel that it has in /boot (6.1.0-9-test)",
+        ),
+    ];
+    let rig = Rig::new();
+    let good = rig.path("good");
+    tiny_root(&good);
+    rig.import(&good);
+    let before = rig.published("tiny");
+    for (name, damage, message) in breaks {
+        let root = rig.path(name);
+        tiny_root(&root);
+        damage(&root);
+        let told = rig.fails(&["import", "tiny", "--no-worker", "--directory", text(&root)]);
+        assert!(told.contains(message), "{name}: {told}");
+        assert_eq!(rig.published("tiny"), before, "{name}");
+    }
+}
+
+#[test]
+fn a_worker_that_does_not_run_is_found() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    let program = rig.path("regex-worker");
+    let import = [
+        "import",
+        "tiny",
+        "--directory",
+        text(&root),
+        "--worker",
+        text(&program),
+    ];
+    let told = rig.fails(&import);
+    assert!(told.contains("cannot read"), "{told}");
+    write(&program, "#!/bin/sh\n");
+    let told = rig.fails(&import);
+    assert!(told.contains("is no program for x86-64"), "{told}");
+    // This test's own program is no worker, and needs a C library that the root does not have.
+    fs::copy(env!("CARGO_BIN_EXE_regex-provision"), &program).expect("a file");
+    let told = rig.fails(&import);
+    assert!(
+        told.contains("which is no regex-worker; name one by --worker"),
+        "{told}"
+    );
+    fs::copy("/usr/bin/tail", &program).expect("a file");
+    let told = rig.fails(&import);
+    assert!(
+        told.contains("which is no regex-worker") || told.contains("needs the C library"),
+        "{told}"
+    );
+    // What stands for a worker fits, but is none.
+    worker(&program, 1);
+    rig.run(&import);
+    let findings: serde_json::Value = {
+        let output = rig.output(&["lint", "tiny", "--json"]);
+        assert_eq!(output.status.code(), Some(2));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    assert_eq!(kinds(&findings), ["no-driver", "worker"]);
+    let told = rig.fails(&["lint", "tiny"]);
+    assert!(told.contains("1 error in the image tiny"), "{told}");
+}
+
+#[test]
+fn images_are_listed_shown_and_compared() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    assert_eq!(rig.run(&["list"]), "");
+    let root = rig.path("root");
+    tiny_root(&root);
+    write(
+        &root.join("var/lib/dpkg/status"),
+        "Package: tiny\nStatus: install ok installed\nVersion: 1.0\n",
+    );
+    write(&root.join("var/lib/dpkg/info/tiny.list"), "/bin/busybox\n");
+    let first = rig.import(&root);
+    write(
+        &root.join("var/lib/dpkg/status"),
+        "Package: tiny\nStatus: install ok installed\nVersion: 1.1\n",
+    );
+    let second = rig.import(&root);
+    let (first, second) = (
+        first["digest"].as_str().expect("text"),
+        second["digest"].as_str().expect("text"),
+    );
+
+    let listed = rig.run(&["list"]);
+    let lines: Vec<Vec<&str>> = listed
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines.len(), 2, "{listed}");
+    assert_eq!(
+        lines[1][..4],
+        ["tiny", &second[..12], "2023-11-14", "22:13"]
+    );
+    assert_eq!(lines[1].last(), Some(&"published"));
+    let all = rig.json(&["list", "--all"]);
+    assert_eq!(all.as_array().expect("an array").len(), 2);
+    assert_eq!(all[1]["digest"], first);
+    assert_eq!(
+        (&all[1]["published"], &all[1]["in_use"]),
+        (&false.into(), &false.into())
+    );
+
+    let shown = rig.run(&["show", "tiny"]);
+    for words in [
+        "image         tiny\n",
+        &format!("kernel        {RELEASE}, 8 B\n"),
+        "/usr/bin",
+        "tiny\n",
+    ] {
+        assert!(shown.contains(words), "{words:?}\n{shown}");
+    }
+    let shown = rig.json(&["show", &first[..8]]);
+    let busybox = fs::metadata(root.join("usr/bin/busybox"))
+        .expect("it is there")
+        .len();
+    assert_eq!(
+        shown["packages"][0],
+        serde_json::json!({"name": "tiny", "bytes": busybox})
+    );
+
+    let diff = rig.output(&["diff", first, second]);
+    assert_eq!(diff.status.code(), Some(1));
+    let diff = String::from_utf8_lossy(&diff.stdout);
+    assert!(diff.contains("packages:\n~ tiny: 1.0 -> 1.1\n"), "{diff}");
+    assert!(
+        diff.contains("files:\n~ /var/lib/dpkg/status: f 0644 0:0 "),
+        "{diff}"
+    );
+    assert_eq!(rig.run(&["diff", "tiny", second]), "");
+    let told = rig.fails(&["show", "ffffffff"]);
+    assert!(
+        told.contains("there is no image ffffffff; there is tiny"),
+        "{told}"
+    );
+}
+
+#[test]
+fn prune_removes_what_nobody_needs_and_nothing_else() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    let import = [
+        "import",
+        "tiny",
+        "--no-worker",
+        "--directory",
+        text(&root),
+        "--tree",
+    ];
+    let mut digests = Vec::new();
+    for text in ["1", "2", "3"] {
+        write(&root.join("etc/motd"), text);
+        digests.push(
+            rig.json(&import)["digest"]
+                .as_str()
+                .expect("text")
+                .to_owned(),
+        );
+    }
+    // The second one belongs to a generation.
+    write(
+        &rig.store().join("generations/4/images.json"),
+        &format!("{{\"tiny\":\"{}\"}}\n", digests[1]),
+    );
+    let would = rig.json(&["prune", "--dry-run"]);
+    assert_eq!(would["images"], serde_json::json!([digests[0]]));
+    assert_eq!(rig.names("manifests").len(), 3);
+    let pruned = rig.json(&["prune"]);
+    assert_eq!(pruned, would);
+    assert!(pruned["bytes"].as_u64() > Some(0));
+    let mut kept: Vec<String> = digests[1..]
+        .iter()
+        .map(|digest| format!("{digest}.json"))
+        .collect();
+    kept.sort();
+    assert_eq!(rig.names("manifests"), kept);
+    assert_eq!(rig.names("trees").len(), 2);
+    for digest in &digests[1..] {
+        let shown = rig.json(&["show", digest]);
+        rig.unpacked(&shown["manifest"], digest);
+    }
+    // Another image's name is taken away by hand: its cache goes too.
+    fs::remove_file(rig.store().join("images/tiny")).expect("ours");
+    let pruned = rig.json(&["prune"]);
+    assert_eq!(pruned["cache"], serde_json::json!(["cache/stage/tiny"]));
+    assert_eq!(rig.names("manifests").len(), 1);
+    rig.run(&import);
+    assert!(!rig.names("cache/stage/tiny").is_empty());
+    rig.run(&["prune", "--cache"]);
+    assert!(rig.names("cache/stage").is_empty());
+    assert!(rig.published("tiny").is_some());
+}
+
+#[test]
+fn limits_and_wrong_names_are_told_before_anything_is_done() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let told = rig.fails(&["build", "node"]);
+    assert!(
+        told.contains("cluster.toml declares no image; add a section [image.node]"),
+        "{told}"
+    );
+    let told = rig.fails(&["import", "node"]);
+    assert!(told.contains("say what is imported"), "{told}");
+    let root = rig.path("root");
+    tiny_root(&root);
+    rig.cluster(&format!(
+        "[image.tiny]\nworker = false\nmax-size = \"10kB\"\nsource = {{ kind = \"directory\", path = \"{}\" }}\n",
+        root.display()
+    ));
+    let told = rig.fails(&["build", "tinny"]);
+    assert!(
+        told.contains("declares no image tinny; it declares tiny"),
+        "{told}"
+    );
+    let told = rig.fails(&["build", "tiny"]);
+    assert!(told.contains("`max-size` allows 10kB"), "{told}");
+    assert_eq!(rig.published("tiny"), None);
+    let told = rig.fails(&["import", "tiny", "--no-worker", "--directory", "/"]);
+    assert!(
+        told.contains("/ is the master's own running system"),
+        "{told}"
+    );
+
+    // Without root nothing is begun.
+    fs::remove_dir_all(rig.store()).expect("ours");
+    fs::set_permissions(rig.directory.path(), fs::Permissions::from_mode(0o777)).expect("ours");
+    // The target directory may lie where others cannot look.
+    let program = rig.path("regex-provision");
+    fs::copy(env!("CARGO_BIN_EXE_regex-provision"), &program).expect("a file");
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(&program)
+        .args(["image", "build", "tiny"])
+        .current_dir(rig.directory.path())
+        .output()
+        .expect("setpriv is there");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("building an image needs root"), "{told}");
+    assert!(!rig.store().exists());
+}

@@ -1,0 +1,140 @@
+//! One real Debian, as a declaration of four lines makes it: it is small, whole, and its worker runs.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::rig::{Rig, can_build, is_there, text};
+
+/// The largest that the default image may be when packed.
+const MAX_PACKED_BYTES: u64 = 120_000_000;
+
+#[test]
+fn a_declared_debian_is_built() {
+    if !can_build() {
+        return;
+    }
+    assert!(is_there("mmdebstrap"), "install mmdebstrap");
+    let rig = Rig::new();
+    // Packages that an earlier run has fetched are fetched no more.
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-packages");
+    fs::create_dir_all(&cache).expect("a directory");
+    fs::create_dir_all(rig.store().join("cache")).expect("a directory");
+    std::os::unix::fs::symlink(&cache, rig.store().join("cache/apt")).expect("a link");
+    let worker = Path::new(env!("CARGO_BIN_EXE_regex-provision")).with_file_name("regex-worker");
+    let has_worker = worker.exists();
+    rig.cluster(&format!(
+        "[image.node]\nsource = {{ kind = \"debootstrap\", suite = \"bookworm\" }}\nworker = {has_worker}\n"
+    ));
+    let built = rig.json(&["build", "node"]);
+    let manifest = &built["manifest"];
+    let packed = manifest["root"]["size"].as_u64().expect("a number");
+    let program = manifest["worker"]["size"].as_u64().unwrap_or(0);
+    // A worker built for debugging is many times as large as a released one, and hardly packs.
+    let allowed = MAX_PACKED_BYTES + if cfg!(debug_assertions) { program } else { 0 };
+    assert!(packed <= allowed, "{packed} bytes");
+
+    let findings = rig.json(&["lint", "node"]);
+    for finding in findings.as_array().expect("an array") {
+        assert_ne!(finding["severity"], "error", "{finding}");
+        let kind = finding["kind"].as_str().expect("text");
+        assert_eq!(kind, "no-driver", "{finding}");
+    }
+    let root = rig.unpacked(manifest, "unpacked");
+    for there in [
+        "usr/sbin/sshd",
+        "usr/sbin/chronyd",
+        "usr/sbin/mount.nfs",
+        "usr/lib/systemd/systemd",
+        "usr/lib/systemd/system/regexctl-stage-system.service",
+        "usr/share/doc/bash/copyright",
+    ] {
+        assert!(root.join(there).exists(), "{there}");
+    }
+    for gone in [
+        "var/cache/apt/pkgcache.bin",
+        "usr/share/doc/bash/README",
+        "etc/ssh/ssh_host_rsa_key",
+        ".regexctl-kernel",
+    ] {
+        assert!(!root.join(gone).exists(), "{gone}");
+    }
+    assert_eq!(
+        fs::read_dir(root.join("var/lib/apt/lists"))
+            .expect("it is there")
+            .count(),
+        0
+    );
+    let packages: Vec<&str> = manifest["packages"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|package| package["name"].as_str().expect("text"))
+        .collect();
+    let kernel = manifest["kernel_version"].as_str().expect("text");
+    for name in [
+        "systemd-sysv",
+        "openssh-server",
+        "chrony",
+        "nfs-common",
+        &format!("linux-image-{kernel}"),
+    ] {
+        assert!(packages.contains(&name), "{name}");
+    }
+    let modules = &manifest["initramfs_contents"]["modules"];
+    let modules: Vec<&str> = modules
+        .as_array()
+        .expect("an array")
+        .iter()
+        .filter_map(|name| name.as_str())
+        .collect();
+    for name in [
+        "igb",
+        "ixgbe",
+        "mlx5_core",
+        "virtio_net",
+        "squashfs",
+        "overlay",
+        "nfsv3",
+    ] {
+        assert!(modules.contains(&name), "{name}");
+    }
+    // systemd itself takes our units, and finds nothing wrong with them.
+    let units = [
+        "regexctl-stage-system.service",
+        "regex-worker.service",
+        "regexctl-stage-worker.service",
+    ];
+    let units = if has_worker { &units[..] } else { &units[..1] };
+    let verified = rig.output(
+        &[
+            &["shell", "node", "--", "/usr/bin/systemd-analyze", "verify"],
+            units,
+        ]
+        .concat(),
+    );
+    let told = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success(), "{told}");
+    assert!(!told.contains("regex"), "{told}");
+    if has_worker {
+        let version = rig.run(&["shell", "node", "--", "regex-worker", "--version"]);
+        assert!(version.starts_with("regex-worker "), "{version}");
+    }
+    // sshd accepts its configuration once it has a key.
+    let script = "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key && mkdir -p /run/sshd && /usr/sbin/sshd -T";
+    let sshd = rig.run(&["shell", "node", "--", "/bin/sh", "-c", script]);
+    for setting in [
+        "passwordauthentication no",
+        "permitrootlogin without-password",
+        "usepam yes",
+    ] {
+        assert!(sshd.contains(setting), "{setting}\n{sshd}");
+    }
+    let bash = Command::new("bash")
+        .args(["-n", text(&root.join("usr/lib/regexctl/stage"))])
+        .status()
+        .expect("bash is there");
+    assert!(bash.success());
+    // The same again is nothing to do, at once.
+    assert_eq!(rig.json(&["build", "node"])["new"], false);
+}
