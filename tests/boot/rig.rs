@@ -188,6 +188,24 @@ pub(crate) fn over_there(inner: &Command) -> Command {
     outer
 }
 
+/// Empties a directory, but for what was fetched from a mirror.
+pub(crate) fn clear(directory: &Path) {
+    fs::create_dir_all(directory).expect("the target directory is ours");
+    for entry in fs::read_dir(directory).expect("it is there") {
+        let entry = entry.expect("it can be listed");
+        if entry.file_name() == "cache" {
+            continue;
+        }
+        let path = entry.path();
+        let gone = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        gone.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
 /// The name of a tap.
 pub(crate) fn tap(number: usize) -> String {
     format!("tap{number}")
