@@ -50,7 +50,7 @@ fn inside() {
     // The image's packages are kept from run to run; all else is made anew.
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
     let work = tempfile::tempdir().expect("the directory for temporary files can be written");
-    clear(&kept.join("provision"));
+    rig::clear(&kept.join("provision"));
     rig::furnish(&kept);
     fs::create_dir_all(site::data()).expect("/srv is ours");
     corpus(site::data());
@@ -118,7 +118,8 @@ impl Run {
             (&rack.uefi, None),
         ];
         let file = site::describe(directory, &nodes);
-        site::provision(&file, &["image", "build", site::IMAGE]);
+        site::build_image(&file);
+        rig::hide_run();
         site::provision(&file, &["apply"]);
         let machines = [&rack.ram, &rack.nfs, &rack.uefi, &rack.stranger];
         Run {
@@ -271,24 +272,6 @@ impl Run {
 /// Says what is being done, and when.
 fn say(began: Instant, what: &str) {
     eprintln!("[{:5.1} s] {what}", began.elapsed().as_secs_f64());
-}
-
-/// Empties a directory, but for what was fetched from a mirror.
-fn clear(directory: &Path) {
-    fs::create_dir_all(directory).expect("the target directory is ours");
-    for entry in fs::read_dir(directory).expect("it is there") {
-        let entry = entry.expect("it can be listed");
-        if entry.file_name() == "cache" {
-            continue;
-        }
-        let path = entry.path();
-        let gone = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        gone.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    }
 }
 
 /// Small files of words and numbers; the same at each run.

@@ -2,7 +2,7 @@
 //! are plugged into. Whatever happens, nothing of it is left when the process has ended.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +21,9 @@ pub(crate) const TAPS: usize = 5;
 
 /// The variable that says that this process is inside.
 const INSIDE: &str = "REGEXCTL_BOOT_RIG";
+
+/// The network of a process.
+const OUTER_NETWORK: &str = "/proc/self/ns/net";
 
 /// What became of the attempt to go inside.
 pub(crate) enum Entry {
@@ -57,7 +60,8 @@ pub(crate) fn enter(arguments: &[&str], limit: Duration) -> Entry {
         .arg(env::current_exe().expect("this program has a file"))
         .args(arguments)
         .env(INSIDE, "1")
-        .stdin(Stdio::null())
+        // The network that is left, for what must be fetched: see `over_there`.
+        .stdin(File::open(OUTER_NETWORK).expect("every process has a network"))
         .spawn()
         .expect("unshare is part of util-linux");
     let end = Instant::now() + limit;
@@ -117,10 +121,8 @@ pub(crate) fn furnish(data: &Path) {
         "to boot machines, these programs are missing: {}; tests/run installs them",
         lacking.join(" ")
     );
-    for (kind, at) in [("tmpfs", "/run"), ("sysfs", "/sys")] {
-        run("mount", &["-t", kind, kind, at]);
-    }
-    fs::create_dir_all("/run/rpcbind").expect("/run is ours");
+    // That of the new network.
+    run("mount", &["-t", "sysfs", "sysfs", "/sys"]);
     run("mount", &["--bind", &text(data), "/srv"]);
     run("ip", &["link", "set", "lo", "up"]);
     let bridge = [
@@ -162,6 +164,45 @@ pub(crate) fn furnish(data: &Path) {
         let tap = tap(number);
         run("ip", &["tuntap", "add", "dev", &tap, "mode", "tap"]);
         run("ip", &["link", "set", &tap, "master", BRIDGE, "up"]);
+    }
+}
+
+/// A `/run` of its own for the daemons that are to come, such as rpcbind. Only now, for the names of the
+/// outer network may be resolved by something in the old one.
+pub(crate) fn hide_run() {
+    run("mount", &["-t", "tmpfs", "tmpfs", "/run"]);
+    fs::create_dir_all("/run/rpcbind").expect("/run is ours");
+}
+
+/// The same command in the network that was left, where the mirrors are.
+pub(crate) fn over_there(inner: &Command) -> Command {
+    let mut outer = command("nsenter");
+    outer
+        .arg("--net=/proc/self/fd/0")
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .stdin(Stdio::inherit());
+    for (name, value) in inner.get_envs() {
+        outer.env(name, value.unwrap_or_default());
+    }
+    outer
+}
+
+/// Empties a directory, but for what was fetched from a mirror.
+pub(crate) fn clear(directory: &Path) {
+    fs::create_dir_all(directory).expect("the target directory is ours");
+    for entry in fs::read_dir(directory).expect("it is there") {
+        let entry = entry.expect("it can be listed");
+        if entry.file_name() == "cache" {
+            continue;
+        }
+        let path = entry.path();
+        let gone = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        gone.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 }
 

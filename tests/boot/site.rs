@@ -55,6 +55,12 @@ fn provision_command(file: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// Builds the image, with packages from a mirror.
+pub(crate) fn build_image(file: &Path) -> String {
+    let build = provision_command(file, &["image", "build", IMAGE]);
+    finish(&mut rig::over_there(&build))
+}
+
 /// Writes the cluster's description as a person would: a first one by `init`, edited, and the nodes by `node import`.
 pub(crate) fn describe(directory: &Path, nodes: &[(&Machine, Option<&str>)]) -> PathBuf {
     let file = directory.join("cluster.toml");

@@ -1,0 +1,292 @@
+//! How long machines take from power-on to a registered worker, stage by stage, beside the same machines with the same
+//! kernel, initramfs and command line handed over by QEMU itself (`-kernel`): what firmware, loaders and the network cost.
+//!
+//!     cargo bench --bench boot -- [--rounds N] [--nodes N]
+//!
+//! A round boots N nodes at once (1 unless told otherwise) directly, then by their BIOS, then by UEFI, all with the root
+//! in memory and all in one run, so that the ratios are paired. Needs what tests/boot needs; skipped, loudly, where
+//! that is missing.
+
+#[expect(dead_code, reason = "tests/boot uses the rest")]
+#[path = "../../tests/boot/guest.rs"]
+mod guest;
+#[expect(dead_code, reason = "tests/boot uses the rest")]
+#[path = "../../tests/boot/programs.rs"]
+mod programs;
+#[path = "../../tests/boot/rig.rs"]
+mod rig;
+#[expect(dead_code, reason = "tests/boot uses the rest")]
+#[path = "../../tests/boot/site.rs"]
+mod site;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use guest::{Firmware, Machine};
+use rig::{Entry, TAPS, text};
+use site::Site;
+
+/// What nothing outlasts.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+
+/// The least memory that a node in RAM must do with, and with which UEFI still has room for itself.
+const MEMORY: u32 = 384;
+const MEMORY_UEFI: u32 = 512;
+
+/// The ways to boot: name, firmware, whether QEMU hands the kernel over, and how many times the direct boot it may take.
+const WAYS: [Way; 3] = [
+    Way {
+        name: "direct",
+        firmware: Firmware::Bios,
+        direct: true,
+        target: None,
+    },
+    Way {
+        name: "bios",
+        firmware: Firmware::Bios,
+        direct: false,
+        target: Some(2.2),
+    },
+    Way {
+        name: "uefi",
+        firmware: Firmware::Uefi,
+        direct: false,
+        target: Some(3.0),
+    },
+];
+
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    name: &'static str,
+    firmware: Firmware,
+    direct: bool,
+    target: Option<f64>,
+}
+
+/// Seconds from power-on to each stage, one for each boot.
+type Times = BTreeMap<String, Vec<f64>>;
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--test") {
+        // Cargo tests benchmarks, too; this one is tests/boot.
+        return;
+    }
+    let rounds = number(&arguments, "--rounds", 3);
+    let nodes = number(&arguments, "--nodes", 1).clamp(1, TAPS);
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match rig::enter(&words, LIMIT) {
+        Entry::Inside => measure(rounds, nodes),
+        Entry::Done => {}
+    }
+}
+
+fn number(arguments: &[String], flag: &str, default: usize) -> usize {
+    let Some(at) = arguments.iter().position(|argument| argument == flag) else {
+        return default;
+    };
+    let value = arguments.get(at + 1).and_then(|value| value.parse().ok());
+    value.unwrap_or_else(|| panic!("{flag} wants a number"))
+}
+
+fn measure(rounds: usize, nodes: usize) {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
+    let work = tempfile::tempdir().expect("the directory for temporary files can be written");
+    let directory = work.path();
+    rig::clear(&kept.join("provision"));
+    rig::furnish(&kept);
+    fs::create_dir_all(site::data()).expect("/srv is ours");
+    let names: Vec<&'static str> = ["n0", "n1", "n2", "n3", "n4"][..nodes].to_vec();
+    let machine = |number: usize, firmware| Machine {
+        name: names[number],
+        number,
+        firmware,
+        memory: if firmware == Firmware::Uefi {
+            MEMORY_UEFI
+        } else {
+            MEMORY
+        },
+        card: "virtio-net-pci",
+        directory: directory.to_owned(),
+    };
+    let all: Vec<Machine> = (0..nodes)
+        .map(|number| machine(number, Firmware::Bios))
+        .collect();
+    let known: Vec<(&Machine, Option<&str>)> = all.iter().map(|machine| (machine, None)).collect();
+    let file = site::describe(directory, &known);
+    site::build_image(&file);
+    rig::hide_run();
+    site::provision(&file, &["apply"]);
+    let mut site = Site::open(directory, &all.iter().collect::<Vec<_>>());
+
+    let mut measured: BTreeMap<&str, Times> = BTreeMap::new();
+    for round in 1..=rounds {
+        for way in WAYS {
+            eprintln!("round {round} of {rounds}, {nodes} at once: {}", way.name);
+            let machines: Vec<Machine> = (0..nodes)
+                .map(|number| machine(number, way.firmware))
+                .collect();
+            let times = measured.entry(way.name).or_default();
+            boot(&mut site, &machines, way, times);
+        }
+    }
+    print(&measured, rounds, nodes);
+}
+
+/// Boots machines at once, and notes when each reached its stages.
+fn boot(site: &mut Site, machines: &[Machine], way: Way, times: &mut Times) {
+    let boots: Vec<u64> = machines
+        .iter()
+        .map(|machine| boots_of(site, machine))
+        .collect();
+    let handed: Vec<Vec<String>> = machines
+        .iter()
+        .map(|machine| {
+            if way.direct {
+                hand_over(machine)
+            } else {
+                Vec::new()
+            }
+        })
+        .collect();
+    let mut guests = Vec::new();
+    for (machine, more) in machines.iter().zip(&handed) {
+        let more: Vec<&str> = more.iter().map(String::as_str).collect();
+        guests.push((since_1970(), machine.start(&more)));
+    }
+    for ((machine, before), (on, _)) in machines.iter().zip(boots).zip(&guests) {
+        let node = site.until(&format!("{} is up, {}", machine.name, way.name), |site| {
+            let node = site.node(machine.name)?;
+            let boot = &node["boot"];
+            let arrived = boot["stage"] == "worker" && node["state"] == "up";
+            (arrived && boot["number"].as_u64()? > before).then_some(node)
+        });
+        for stage in node["boot"]["stages"].as_array().into_iter().flatten() {
+            let (Some(name), Some(at)) = (stage["stage"].as_str(), stage["at"].as_u64()) else {
+                continue;
+            };
+            // What was heard before power-on is the handing over of the command line.
+            if at >= *on {
+                let seconds = Duration::from_millis(at - on).as_secs_f64();
+                times.entry(name.to_owned()).or_default().push(seconds);
+            }
+        }
+    }
+    drop(guests);
+    // The next boot is another one only when the last one is forgotten.
+    site.until("the workers are gone", |_| {
+        Site::workers().is_empty().then_some(())
+    });
+}
+
+/// How many boots of a node are known.
+fn boots_of(site: &Site, machine: &Machine) -> u64 {
+    let node = site.node(machine.name).unwrap_or_default();
+    node["boot"]["number"].as_u64().unwrap_or(0)
+}
+
+/// What the node's boot script would have its loader load, handed over by QEMU.
+fn hand_over(machine: &Machine) -> Vec<String> {
+    let mac = machine.mac().replace(':', "-");
+    let script = rig::run(
+        "busybox",
+        &[
+            "wget",
+            "-q",
+            "-O",
+            "-",
+            &format!("http://{}:8080/boot/{mac}.ipxe", rig::MASTER),
+        ],
+    );
+    let line = |command: &str| {
+        let line = script
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(command));
+        let line = line.unwrap_or_else(|| panic!("no {command}in\n{script}"));
+        let words = line.split("||").next().unwrap_or(line).trim();
+        let (url, rest) = words.split_once(' ').unwrap_or((words, ""));
+        (artifact(url), rest.to_owned())
+    };
+    let (kernel, arguments) = line("kernel ");
+    let (initramfs, _) = line("initrd ");
+    [
+        "-kernel".to_owned(),
+        text(&kernel),
+        "-initrd".to_owned(),
+        text(&initramfs),
+        "-append".to_owned(),
+        arguments,
+    ]
+    .into()
+}
+
+/// The file behind `.../artifact/SHA256/NAME`.
+fn artifact(url: &str) -> PathBuf {
+    let digest = url
+        .split('/')
+        .rev()
+        .nth(1)
+        .expect("an artifact's address has its digest");
+    site::store().join("artifacts").join(digest)
+}
+
+fn since_1970() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("it is later than 1970");
+    u64::try_from(since.as_millis()).expect("it is not that much later")
+}
+
+/// The value that this share of the values does not exceed.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index of a handful of values"
+    )]
+    let at = (share * last as f64).ceil() as usize;
+    sorted.get(at).copied().unwrap_or(f64::NAN)
+}
+
+fn print(measured: &BTreeMap<&str, Times>, rounds: usize, nodes: usize) {
+    const STAGES: [&str; 9] = [
+        "dhcp", "loader", "script", "kernel", "image", "verified", "root", "system", "worker",
+    ];
+    println!("seconds from power-on, p50 / p95 of {rounds} rounds of {nodes} at once\n");
+    print!("| stage |");
+    for way in WAYS {
+        print!(" {} |", way.name);
+    }
+    println!("\n|---|---|---|---|");
+    for stage in STAGES {
+        print!("| {stage} |");
+        for way in WAYS {
+            match measured[way.name].get(stage) {
+                Some(values) => print!(
+                    " {:.1} / {:.1} |",
+                    quantile(values, 0.5),
+                    quantile(values, 0.95)
+                ),
+                None => print!(" |"),
+            }
+        }
+        println!();
+    }
+    let total = |way: &Way| quantile(&measured[way.name]["worker"], 0.5);
+    println!();
+    for way in &WAYS {
+        let Some(target) = way.target else { continue };
+        let ratio = total(way) / total(&WAYS[0]);
+        let verdict = if ratio <= target { "met" } else { "MISSED" };
+        println!(
+            "{} / direct: {ratio:.2} (target {target}: {verdict})",
+            way.name
+        );
+    }
+}
