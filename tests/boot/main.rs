@@ -177,7 +177,6 @@ impl Run {
             "node",
             "approve",
             &mac,
-            "--name",
             name,
             "--address",
             &address,
