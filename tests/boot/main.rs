@@ -173,14 +173,8 @@ impl Run {
             rack.stranger.address(),
         );
         let damage = Damage::of(&root_artifact(&self.site, "uefi"));
-        self.site.provision(&[
-            "node",
-            "approve",
-            &mac,
-            name,
-            "--address",
-            &address,
-        ]);
+        self.site
+            .provision(&["node", "approve", &mac, name, "--address", &address]);
         self.site.provision(&["apply"]);
         let words = self
             .site

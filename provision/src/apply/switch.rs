@@ -107,8 +107,7 @@ impl Switch<'_> {
                 let place = store.generations().join(number.to_string());
                 self.disk.step("put the generation into place")?;
                 done.undo.push(Undo::Generation(place.clone()));
-                self.writer
-                    .place(&made.path().join(MADE), &place)?;
+                self.writer.place(&made.path().join(MADE), &place)?;
                 Generation::open(&store, number)?
             }
             To::Old(generation) => generation,

@@ -15,7 +15,7 @@ use super::inside;
 use super::root::Root;
 use super::run::{MMDEBSTRAP, TAR, quietly};
 use crate::model::image::{Debootstrap, KernelSource, Variant};
-use crate::model::{Cluster, Image, ImageSource, Log};
+use crate::model::{Cluster, HttpUrl, Image, ImageSource, Log, Suite};
 
 /// What every image has: an init, the drivers' loader, the network, ssh, NFS.
 const PACKAGES: [&str; 7] = [
@@ -111,7 +111,7 @@ impl<'a> Base<'a> {
             .args(self.arguments(&hooks))
             .arg(self.source.suite.as_str())
             .arg(root.path())
-            .args(self.source.mirrors.iter().map(|mirror| mirror.as_str()))
+            .args(self.source.mirrors.iter().map(HttpUrl::as_str))
             .env("TMPDIR", work)
             .env("PACKAGE_CACHE", cache)
             .env("KERNEL_CACHE", cache);
@@ -143,7 +143,7 @@ impl<'a> Base<'a> {
             "--aptopt=Acquire::Languages \"none\"".into(),
             "--aptopt=Acquire::Retries \"3\"".into(),
         ];
-        let components: Vec<&str> = self.source.components.iter().map(|c| c.as_str()).collect();
+        let components: Vec<&str> = self.source.components.iter().map(Suite::as_str).collect();
         arguments.push(format!("--components={}", components.join(",")).into());
         if let Some(keyring) = &self.source.keyring {
             arguments.push(format!("--keyring={keyring}").into());

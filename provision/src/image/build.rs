@@ -150,7 +150,7 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
         None
     };
     let base = stage::base_of(job);
-    let base_digest = base.as_ref().map(|base| base.digest()).transpose()?;
+    let base_digest = base.as_ref().map(Base::digest).transpose()?;
     let stage_digest = stage::digest(job, base_digest)?;
     let inputs = inputs(job, stage_digest, worker.as_ref());
     // This also removes what killed commands have left, where nothing else is to do.
@@ -173,27 +173,24 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
     } else {
         Stage::open(kept.clone())?
     };
-    let (stage, findings) = match old {
-        Some(stage) => (stage, Vec::new()),
-        None => {
-            let archive = match (base, base_digest) {
-                (Some(base), Some(digest)) => {
-                    Some((digest, base_archive(job, &base, digest, &temp)?))
-                }
-                _ => None,
-            };
-            let directory = temp.path().join("stage");
-            fs::create_dir(&directory)
-                .with_context(|| format!("cannot make {}", directory.display()))?;
-            let archive = archive
-                .as_ref()
-                .map(|(digest, path)| (*digest, path.as_path()));
-            let findings = stage::make(job, archive, &directory)?;
-            refuse_errors(&job.image.name, &findings)?;
-            keep(job, &directory, &kept)?;
-            let stage = Stage::open(kept)?.context("the stage that was just made is gone")?;
-            (stage, findings)
-        }
+    let (stage, findings) = if let Some(stage) = old {
+        (stage, Vec::new())
+    } else {
+        let archive = match (base, base_digest) {
+            (Some(base), Some(digest)) => Some((digest, base_archive(job, &base, digest, &temp)?)),
+            _ => None,
+        };
+        let directory = temp.path().join("stage");
+        fs::create_dir(&directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let archive = archive
+            .as_ref()
+            .map(|(digest, path)| (*digest, path.as_path()));
+        let findings = stage::make(job, archive, &directory)?;
+        refuse_errors(&job.image.name, &findings)?;
+        keep(job, &directory, &kept)?;
+        let stage = Stage::open(kept)?.context("the stage that was just made is gone")?;
+        (stage, findings)
     };
     fail::here("stage kept");
     if let Some(worker) = &worker {

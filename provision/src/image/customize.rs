@@ -17,7 +17,7 @@ use super::root::Root;
 use super::tree::{self, Filter};
 use super::users::Users;
 use crate::model::image::{FileContent, ImageFile, Script};
-use crate::model::{Image, SshKey};
+use crate::model::{Image, PackageName, SshKey, UnitName};
 
 /// Where the script is while it runs.
 const SCRIPT: &str = "/.regexctl-post-script";
@@ -76,7 +76,7 @@ pub(super) fn customize(
     if !image.remove.is_empty() {
         let _policy = policy::no_services(root)?;
         let mut arguments = vec!["/usr/bin/dpkg", "--purge"];
-        arguments.extend(image.remove.iter().map(|package| package.as_str()));
+        arguments.extend(image.remove.iter().map(PackageName::as_str));
         inside::quiet(root, &arguments, variables)
             .context("cannot remove the packages of `remove-packages`")?;
     }
@@ -236,7 +236,7 @@ fn services(root: &Root, image: &Image, variables: &[(&str, &str)]) -> anyhow::R
             continue;
         }
         let mut arguments = vec!["/usr/bin/systemctl", word];
-        arguments.extend(units.iter().map(|unit| unit.as_str()));
+        arguments.extend(units.iter().map(UnitName::as_str));
         inside::quiet(root, &arguments, variables)
             .with_context(|| format!("the image {}: services to {word}", image.name))?;
     }

@@ -88,7 +88,7 @@ pub(super) fn look(root: &Root, expected: Expected<'_>) -> anyhow::Result<Vec<Fi
     let mut findings = Findings(Vec::new());
     merged_usr(root, &mut findings)?;
     init(root, &mut findings)?;
-    kernel_and_drivers(root, expected.kernel, &mut findings)?;
+    kernel_and_drivers(root, expected.kernel, &mut findings);
     passwords(root, &mut findings)?;
     files(root, expected.host_keys, &mut findings)?;
     waiting(root, &mut findings)?;
@@ -189,11 +189,7 @@ fn is_executable(metadata: &fs::Metadata) -> bool {
     metadata.permissions().mode() & 0o111 != 0
 }
 
-fn kernel_and_drivers(
-    root: &Root,
-    release: Option<&str>,
-    findings: &mut Findings,
-) -> anyhow::Result<()> {
+fn kernel_and_drivers(root: &Root, release: Option<&str>, findings: &mut Findings) {
     let release = match release {
         Some(release) => release.to_owned(),
         None => match kernel::newest(root) {
@@ -204,7 +200,7 @@ fn kernel_and_drivers(
                     format!("{error:#}"),
                     "without one nothing boots",
                 );
-                return Ok(());
+                return;
             }
         },
     };
@@ -215,7 +211,7 @@ fn kernel_and_drivers(
             what,
             "take kernel and modules from the same package",
         );
-        return Ok(());
+        return;
     };
     let missing: Vec<&str> = initramfs::network_modules()
         .filter(|name| !has.contains(*name))
@@ -227,7 +223,6 @@ fn kernel_and_drivers(
             "nodes with these network cards do not boot; take another kernel if there are such",
         );
     }
-    Ok(())
 }
 
 fn passwords(root: &Root, findings: &mut Findings) -> anyhow::Result<()> {

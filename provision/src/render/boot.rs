@@ -58,6 +58,11 @@ pub enum NotBootable {
         "the image {0} was built without a ramdisk, which the node's root = \"ramdisk\" needs; run `regex-provision image build {0}` again"
     )]
     NoRamdisk(ImageName),
+    /// The image was built before a node wanted its /usr over NFS.
+    #[error(
+        "the image {0} was built without a root that lacks /usr, which the node's usr = \"nfs\" needs; run `regex-provision image build {0}` again"
+    )]
+    NoRootWithoutUsr(ImageName),
     /// The image was built before a node wanted it over NFS.
     #[error(
         "the image {0} was built without an unpacked tree, which NFS needs; run `regex-provision image build {0}` again"
@@ -80,19 +85,29 @@ impl Boot {
                 .tree
                 .ok_or_else(|| NotBootable::NoTree(name.clone()))
         };
+        // What the node's memory holds is less by what it mounts.
+        let whole = Artifact {
+            sha256: manifest.root.sha256,
+            size: manifest.root.size,
+        };
+        let (packed, ramdisk) = match (node.settings.root, node.settings.usr) {
+            (RootMode::Nfs, _) | (_, UsrMode::Image) => (whole, manifest.ramdisk),
+            (RootMode::Ram | RootMode::Ramdisk, UsrMode::Nfs) => {
+                let without = manifest
+                    .without_usr
+                    .as_ref()
+                    .ok_or_else(|| NotBootable::NoRootWithoutUsr(name.clone()))?;
+                (without.root, without.ramdisk)
+            }
+        };
         let mut boot = Self::small(digest, manifest);
         boot.root = match node.settings.root {
             RootMode::Ram => Root::Ram {
-                root: Artifact {
-                    sha256: manifest.root.sha256,
-                    size: manifest.root.size,
-                },
+                root: packed,
                 format: manifest.root.format,
             },
             RootMode::Ramdisk => {
-                let ramdisk = manifest
-                    .ramdisk
-                    .ok_or_else(|| NotBootable::NoRamdisk(name.clone()))?;
+                let ramdisk = ramdisk.ok_or_else(|| NotBootable::NoRamdisk(name.clone()))?;
                 boot.initramfs = ramdisk.sha256;
                 Root::Ramdisk
             }

@@ -248,7 +248,7 @@ impl App {
                 Err(error) => {
                     let error = error.to_string();
                     hear(told(None, &error));
-                    self.later(mac, &error, &served)
+                    later(mac, &error, &served)
                 }
             });
         };
@@ -269,7 +269,7 @@ impl App {
                     address,
                     words,
                 });
-                self.later(mac, &error, &served)
+                later(mac, &error, &served)
             }
         })
     }
@@ -282,17 +282,6 @@ impl App {
             address,
             words,
         });
-    }
-
-    /// A script for a machine that cannot boot now: says why, and asks again.
-    fn later(&self, mac: MacAddr, why: &str, served: &Served) -> String {
-        let url = served.cluster.network.http_url();
-        let mac = mac.to_string().replace(':', "-");
-        format!(
-            "#!ipxe\necho regex-provision: cannot boot now: {}\necho Asking again in 30 seconds\n\
-             sleep 30\nchain --replace {url}/boot/{mac}.ipxe || exit 1\n",
-            plain(why)
-        )
     }
 
     /// The status, as JSON. Takes a while for many nodes.
@@ -347,6 +336,17 @@ fn stopping(found: &Loop) -> String {
         plain(&found.words())
     )
     .replace('`', "")
+}
+
+/// A script for a machine that cannot boot now: says why, and asks again.
+fn later(mac: MacAddr, why: &str, served: &Served) -> String {
+    let url = served.cluster.network.http_url();
+    let mac = mac.to_string().replace(':', "-");
+    format!(
+        "#!ipxe\necho regex-provision: cannot boot now: {}\necho Asking again in 30 seconds\n\
+         sleep 30\nchain --replace {url}/boot/{mac}.ipxe || exit 1\n",
+        plain(why)
+    )
 }
 
 /// Text that iPXE prints as it is.

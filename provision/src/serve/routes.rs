@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 
@@ -77,7 +77,7 @@ async fn script(
     };
     let mac = match mac_of(mac) {
         Ok(mac) => mac,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
     let agent = headers.get(header::USER_AGENT);
     let waits = agent.is_some_and(|agent| agent.as_bytes().starts_with(INITRAMFS.as_bytes()));
@@ -105,7 +105,7 @@ async fn stage(
             address,
             report,
         }),
-        Err(error) => Err(bad(&error.to_string())),
+        Err(error) => Err(Refused(error.to_string())),
     };
     heard(&app, &mac, &body, report)
 }
@@ -122,7 +122,7 @@ async fn discover(
             address,
             inventory,
         }),
-        Err(error) => Err(bad(&format!("the inventory: {error}"))),
+        Err(error) => Err(Refused(format!("the inventory: {error}"))),
     };
     heard(&app, &mac, &body, machine)
 }
@@ -131,14 +131,14 @@ fn heard(
     app: &App,
     mac: &str,
     body: &[u8],
-    read: impl FnOnce(MacAddr, &[u8]) -> Result<Event, Response>,
+    read: impl FnOnce(MacAddr, &[u8]) -> Result<Event, Refused>,
 ) -> Response {
     match mac_of(mac).and_then(|mac| read(mac, body)) {
         Ok(event) => {
             app.hear(event);
             "heard\n".into_response()
         }
-        Err(refused) => refused,
+        Err(refused) => refused.into_response(),
     }
 }
 
@@ -160,12 +160,17 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-fn mac_of(text: &str) -> Result<MacAddr, Response> {
-    text.parse().map_err(|error| bad(&format!("{error}")))
+fn mac_of(text: &str) -> Result<MacAddr, Refused> {
+    text.parse().map_err(|error| Refused(format!("{error}")))
 }
 
-fn bad(why: &str) -> Response {
-    (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
+/// What was sent is not right, and why.
+struct Refused(String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (StatusCode::BAD_REQUEST, format!("{}\n", self.0)).into_response()
+    }
 }
 
 fn not_applied() -> Response {

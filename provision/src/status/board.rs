@@ -109,7 +109,7 @@ impl Board {
     /// Takes note of what was heard.
     pub fn hear(&mut self, at: At, event: Event) {
         match event {
-            Event::Dhcp { mac, client, said } => self.dhcp(at, mac, client, said),
+            Event::Dhcp { mac, client, said } => self.dhcp(at, mac, client, &said),
             Event::Tftp { address, file, mac } => {
                 let stage = if mac.is_some() {
                     Stage::Script
@@ -193,19 +193,19 @@ impl Board {
         }
     }
 
-    fn dhcp(&mut self, at: At, mac: MacAddr, client: Client, said: Dhcp) {
-        if said == Dhcp::NoAddress {
+    fn dhcp(&mut self, at: At, mac: MacAddr, client: Client, said: &Dhcp) {
+        if *said == Dhcp::NoAddress {
             let times = self.pool.as_ref().map_or(0, |pool| pool.times) + 1;
             self.pool = Some(Pool { at, mac, times });
         }
         if !self.known.contains(&mac) {
             // Whatever else is on the network asks for addresses, too.
-            if client != Client::Other || said == Dhcp::NoAddress {
+            if client != Client::Other || *said == Dhcp::NoAddress {
                 let address = match said {
-                    Dhcp::Ack(address) => Some(address),
+                    Dhcp::Ack(address) => Some(*address),
                     _ => None,
                 };
-                self.see_unknown(at, mac, address).words = described(&said);
+                self.see_unknown(at, mac, address).words = described(said);
             }
             if matches!(said, Dhcp::Ack(_)) {
                 // Somebody from the range has got one.
@@ -217,7 +217,7 @@ impl Board {
             // The initramfs or the system renews; but what is refused must be seen.
             match said {
                 Dhcp::Refused(_) | Dhcp::NoAddress => {}
-                Dhcp::Ack(address) => return self.set_address(mac, address),
+                Dhcp::Ack(address) => return self.set_address(mac, *address),
                 _ => return,
             }
         }
@@ -232,15 +232,15 @@ impl Board {
         let boot = record.go_on(goes_on, at);
         let number = boot.number;
         match said {
-            Dhcp::Refused(_) | Dhcp::NoAddress => boot.fail(Stage::Dhcp, at, described(&said)),
+            Dhcp::Refused(_) | Dhcp::NoAddress => boot.fail(Stage::Dhcp, at, described(said)),
             _ => {
-                boot.hear(Stage::Dhcp, at).words = described(&said);
+                boot.hear(Stage::Dhcp, at).words = described(said);
                 boot.failure = None;
             }
         }
         if let Dhcp::Ack(address) = said {
-            boot.address = Some(address);
-            self.set_address(mac, address);
+            boot.address = Some(*address);
+            self.set_address(mac, *address);
         }
         self.changed.insert((mac, Change::Boot(number)));
     }

@@ -92,7 +92,7 @@ pub fn build(known: Known<'_>) -> Status {
     }
     let mut nodes = Vec::with_capacity(cluster.nodes().len());
     for (node, offer) in cluster.nodes().iter().zip(known.offers) {
-        let status = of_node(node, offer, &known.at, cluster, board, workers);
+        let status = of_node(node, offer, known.at, cluster, board, workers);
         if let Some(duplicate) = &status.duplicate {
             warnings.push(format!("{}: {duplicate}", node.name));
         }
@@ -153,16 +153,16 @@ fn counted(times: u64, mac: MacAddr) -> String {
 fn of_node(
     node: &Node,
     offer: &Result<Arc<Offer>, String>,
-    at: &At,
+    at: At,
     cluster: &Cluster,
     board: &Board,
     workers: &Workers,
 ) -> NodeStatus {
     let record = board.record(node.mac);
     let boot = record.and_then(|record| record.current());
-    let attached = workers.of(node.mac, *at);
+    let attached = workers.of(node.mac, at);
     let url = cluster.network.master_url();
-    let conclusion = conclude(node, record, attached, &url, *at);
+    let conclusion = conclude(node, record, attached, &url, at);
     let booted = boot.and_then(|boot| boot.offer.as_deref());
     let reboot = match (booted, offer) {
         (Some(booted), Ok(wanted)) => reboot_reason(booted, wanted),
@@ -172,7 +172,7 @@ fn of_node(
     let duplicate = record
         .and_then(|record| record.duplicate.as_ref())
         .filter(|duplicate| at.since(duplicate.at) <= DUPLICATE_TOLD);
-    let duplicate = duplicate.map(|duplicate| two_machines(node, duplicate, *at));
+    let duplicate = duplicate.map(|duplicate| two_machines(node, duplicate, at));
     NodeStatus {
         name: node.name.to_string(),
         mac: node.mac.to_string(),

@@ -147,9 +147,8 @@ impl Heard {
     }
 }
 
-/// Every case in one cluster; the last moment is second 10,000.
-fn status() -> Status {
-    let cluster = cluster();
+/// What was heard, every case in one cluster; the last moment is second 10,000.
+fn heard(cluster: &Cluster) -> Heard {
     let mut board = Board::new(8);
     board.set_known(cluster.nodes().iter().map(|node| node.mac), 8);
     let mut heard = Heard {
@@ -245,7 +244,13 @@ fn status() -> Status {
         )
         .expect("it is right"),
     });
+    heard
+}
 
+/// What is concluded from it.
+fn status() -> Status {
+    let cluster = cluster();
+    let heard = heard(&cluster);
     let now = At(10_000_000);
     let worker = WorkerStatus {
         since: At(9_020_000),

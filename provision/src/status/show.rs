@@ -346,7 +346,7 @@ fn unknown_row(now: At, machine: &UnknownStatus) -> [String; 9] {
 /// A size in the largest unit of which there are at least ten.
 fn bytes(bytes: u64) -> String {
     for (unit, size) in [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20)] {
-        if bytes >= 10 * size || (bytes >= size && bytes % size == 0) {
+        if bytes >= 10 * size || (bytes >= size && bytes.is_multiple_of(size)) {
             return format!("{} {unit}", bytes / size);
         }
     }

@@ -123,6 +123,7 @@ impl Fake {
                 entries: 1,
             },
             ramdisk: None,
+            without_usr: None,
             tree: None,
             listing: put("listing"),
             packages: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::process::Command;
 
 use crate::rig::{RELEASE, Rig, can_build, text, tiny_root, worker, write};
@@ -93,12 +94,15 @@ fn lint_tells_what_should_be_known() {
     assert!(told.contains("6 findings in the image tiny"), "{told}");
 }
 
+/// What breaks a root, and what is said of it: name, breaking, message.
+type Break = (&'static str, fn(&Path), &'static str);
+
 #[test]
 fn an_image_that_cannot_work_is_not_published() {
     if !can_build() {
         return;
     }
-    let breaks: [(&str, fn(&std::path::Path), &str); 6] = [
+    let breaks: [Break; 6] = [
         (
             "a link",
             |root| {

@@ -40,6 +40,13 @@ fn a_declared_debian_is_built() {
         let kind = finding["kind"].as_str().expect("text");
         assert_eq!(kind, "no-driver", "{finding}");
     }
+    holds_what_a_node_needs(&rig, manifest);
+    its_units_and_daemons_are_right(&rig, has_worker);
+    // The same again is nothing to do, at once.
+    assert_eq!(rig.json(&["build", "node"])["new"], false);
+}
+
+fn holds_what_a_node_needs(rig: &Rig, manifest: &serde_json::Value) {
     let root = rig.unpacked(manifest, "unpacked");
     for there in [
         "usr/sbin/sshd",
@@ -99,6 +106,14 @@ fn a_declared_debian_is_built() {
     ] {
         assert!(modules.contains(&name), "{name}");
     }
+    let bash = Command::new("bash")
+        .args(["-n", text(&root.join("usr/lib/regexctl/stage"))])
+        .status()
+        .expect("bash is there");
+    assert!(bash.success());
+}
+
+fn its_units_and_daemons_are_right(rig: &Rig, has_worker: bool) {
     // systemd itself takes our units, and finds nothing wrong with them.
     let units = [
         "regexctl-stage-system.service",
@@ -130,11 +145,4 @@ fn a_declared_debian_is_built() {
     ] {
         assert!(sshd.contains(setting), "{setting}\n{sshd}");
     }
-    let bash = Command::new("bash")
-        .args(["-n", text(&root.join("usr/lib/regexctl/stage"))])
-        .status()
-        .expect("bash is there");
-    assert!(bash.success());
-    // The same again is nothing to do, at once.
-    assert_eq!(rig.json(&["build", "node"])["new"], false);
 }

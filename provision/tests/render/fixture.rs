@@ -4,7 +4,7 @@ use regexctl_provision::model::{self, Cluster, Node};
 use regexctl_provision::render::overlay::{self, HostKey};
 use regexctl_provision::render::{File, Images, LoaderFile, NEEDED_LOADERS, Site, render};
 use regexctl_provision::store::{
-    Artifact, Digest, FORMAT, InitramfsContents, Manifest, Root, RootFormat,
+    Artifact, Digest, FORMAT, InitramfsContents, Manifest, Root, RootFormat, WithoutUsr,
 };
 
 /// What all clusters of the tests have; `DHCP` and `MORE` stand for what differs.
@@ -152,6 +152,10 @@ fn manifest(name: &str) -> Manifest {
         },
         ramdisk: Some(artifact("ramdisk", 50_000_000)),
         tree: Some(root.sha256),
+        without_usr: Some(WithoutUsr {
+            root: artifact("root without /usr", 9_000_000),
+            ramdisk: Some(artifact("ramdisk without /usr", 8_000_000)),
+        }),
         listing: artifact("listing", 1000),
         packages: Vec::new(),
         worker: None,

@@ -51,7 +51,7 @@ impl From<WantsArgs> for Wants {
 /// Only what has changed is made again: packages, configuration, worker. Nodes boot the new image after `regex-provision
 /// apply`. If anything fails, or the power does, the old image stays as it was.
 ///
-/// With SOURCE_DATE_EPOCH in the environment the same inputs give the same digest. Needs root.
+/// With `SOURCE_DATE_EPOCH` in the environment the same inputs give the same digest. Needs root.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

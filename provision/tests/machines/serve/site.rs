@@ -120,6 +120,7 @@ impl Site {
                 entries: 1,
             },
             ramdisk: None,
+            without_usr: None,
             tree: None,
             listing: put("listing", 200),
             packages: Vec::new(),
@@ -265,10 +266,6 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// What `/status.json` says.
