@@ -18,7 +18,7 @@ use crate::model::image::{Debootstrap, KernelSource, Variant};
 use crate::model::{Cluster, HttpUrl, Image, ImageSource, Log, Suite};
 
 /// What every image has: an init, the drivers' loader, the network, ssh, NFS.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "systemd-sysv",
     "udev",
     "kmod",
@@ -26,6 +26,8 @@ const PACKAGES: [&str; 7] = [
     "dbus",
     "openssh-server",
     "nfs-common",
+    // mount.nfs looks "tcp" up in /etc/protocols.
+    "netbase",
 ];
 
 /// Suites whose roots are not merged, or are by a package with another name.
@@ -235,4 +237,61 @@ fn hooks(work: &Path) -> anyhow::Result<PathBuf> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// A cache of packages is linked into a new root, and takes back what was fetched besides, time and again.
+    #[test]
+    fn packages_are_taken_from_the_cache_and_kept_in_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = directory.path().join("cache");
+        let hooks = hooks(directory.path()).expect("it is ours");
+        fs::create_dir(&cache).expect("a directory");
+        let names = || {
+            let listed = fs::read_dir(&cache).expect("it is there");
+            let mut names: Vec<String> = listed
+                .map(|entry| {
+                    let name = entry.expect("it can be listed").file_name();
+                    name.into_string().expect("text")
+                })
+                .collect();
+            names.sort();
+            names
+        };
+        for (round, expected) in [
+            &["0.deb"][..],
+            &["0.deb", "1.deb"],
+            &["0.deb", "1.deb", "2.deb"],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let root = directory.path().join(format!("root{round}"));
+            let archives = root.join("var/cache/apt/archives");
+            fs::create_dir_all(&archives).expect("a directory");
+            let run = |hook: &str| {
+                let output = Command::new(hooks.join(hook))
+                    .arg(&root)
+                    .env("PACKAGE_CACHE", &cache)
+                    .output()
+                    .expect("a shell is there");
+                let told = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{hook}, round {round}: {told}");
+            };
+            run("packages-in.sh");
+            assert_eq!(
+                fs::read_dir(&archives).expect("it is there").count(),
+                round,
+                "all that was kept is there"
+            );
+            fs::write(archives.join(format!("{round}.deb")), "new").expect("it is ours");
+            run("packages-out.sh");
+            assert_eq!(names(), expected);
+            assert_eq!(fs::read_dir(&archives).expect("it is there").count(), 0);
+        }
+    }
 }

@@ -69,7 +69,7 @@ const FILES: [(&str, &str, u32); 5] = [
 ];
 
 /// Those of the worker.
-const WORKER_FILES: [(&str, &str, u32); 2] = [
+const WORKER_FILES: [(&str, &str, u32); 3] = [
     (
         "usr/lib/systemd/system/regex-worker.service",
         include_str!("files/regex-worker.service"),
@@ -78,6 +78,11 @@ const WORKER_FILES: [(&str, &str, u32); 2] = [
     (
         "usr/lib/systemd/system/regexctl-stage-worker.service",
         include_str!("files/stage-worker.service"),
+        0o644,
+    ),
+    (
+        "usr/lib/systemd/system/regexctl-stage-worker-kept-back.service",
+        include_str!("files/stage-worker-kept-back.service"),
         0o644,
     ),
 ];

@@ -465,4 +465,14 @@ fn worker(root: &Root, findings: &mut Findings) {
     if let Err(error) = inside::quiet(root, &["/usr/bin/regex-worker", "--version"], &[]) {
         findings.error("worker", format!("{error:#}"), FIX);
     }
+    // The worker waits until what it searches is mounted; mount.nfs reads both.
+    for (path, fix) in [
+        ("sbin/mount.nfs", "add the package nfs-common"),
+        ("etc/protocols", "add the package netbase"),
+    ] {
+        if !root.exists(path) {
+            let what = format!("there is no /{path}, so data cannot be mounted over NFS");
+            findings.warning("no-nfs", what, fix);
+        }
+    }
 }

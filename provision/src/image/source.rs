@@ -66,9 +66,14 @@ const NOT_THE_MASTER_S: [&str; 42] = [
 pub(super) fn add_inputs(source: &ImageSource, inputs: &mut Inputs) -> anyhow::Result<()> {
     match source {
         ImageSource::Debootstrap(_) | ImageSource::Master { .. } => Ok(()),
-        ImageSource::Directory { path, .. } | ImageSource::Tar { path } => {
+        ImageSource::Directory { path, .. } => {
+            // Before it is listed: it has all of /proc in it.
+            if path.as_path() == Path::new("/") {
+                bail!("/ is the master's own running system; for that write kind = \"master\"");
+            }
             inputs.path("source", path.as_path())
         }
+        ImageSource::Tar { path } => inputs.path("source", path.as_path()),
         ImageSource::Oci { path, reference } => {
             let digest = oci::digest(path.as_path(), reference.as_deref())?;
             inputs.add("oci image", digest);
@@ -91,9 +96,6 @@ pub(super) fn fill(root: &Root, image: &Image, work: &Path, store: &Path) -> any
             let metadata = fs::metadata(from).with_context(|| format!("cannot read {path}"))?;
             if !metadata.is_dir() {
                 bail!("{path} is no directory; for an archive write kind = \"tar\" or \"oci\"");
-            }
-            if from == Path::new("/") {
-                bail!("/ is the master's own running system; for that write kind = \"master\"");
             }
             tree::copy(from, root.path(), Path::new("/"), &Filter::new(exclude)?)
         }

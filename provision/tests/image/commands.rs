@@ -146,7 +146,7 @@ fn an_image_that_cannot_work_is_not_published() {
     rig.import(&good);
     let before = rig.published("tiny");
     for (name, damage, message) in breaks {
-        let root = rig.path(name);
+        let root = rig.path(&name.replace(' ', "-"));
         tiny_root(&root);
         damage(&root);
         let told = rig.fails(&["import", "tiny", "--no-worker", "--directory", text(&root)]);

@@ -84,6 +84,7 @@ fn holds_what_a_node_needs(rig: &Rig, manifest: &serde_json::Value) {
         "openssh-server",
         "chrony",
         "nfs-common",
+        "netbase",
         &format!("linux-image-{kernel}"),
     ] {
         assert!(packages.contains(&name), "{name}");
@@ -119,6 +120,7 @@ fn its_units_and_daemons_are_right(rig: &Rig, has_worker: bool) {
         "regexctl-stage-system.service",
         "regex-worker.service",
         "regexctl-stage-worker.service",
+        "regexctl-stage-worker-kept-back.service",
     ];
     let units = if has_worker { &units[..] } else { &units[..1] };
     let verified = rig.output(

@@ -4,5 +4,5 @@
 set -eu
 archives=$1/var/cache/apt/archives
 mkdir -p "$archives"
-find "$PACKAGE_CACHE" -maxdepth 1 -name '*.deb' ! -name 'linux-*' -exec cp -l -t "$archives" {} + 2>/dev/null ||
-    find "$PACKAGE_CACHE" -maxdepth 1 -name '*.deb' ! -name 'linux-*' -exec cp -f -t "$archives" {} +
+find "$PACKAGE_CACHE/" -maxdepth 1 -name '*.deb' ! -name 'linux-*' -exec cp -l -t "$archives" {} + 2>/dev/null ||
+    find "$PACKAGE_CACHE/" -maxdepth 1 -name '*.deb' ! -name 'linux-*' -exec cp -f -t "$archives" {} +

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Tells the boot server how far this node has come: stage system|worker|worker-ended
+# Tells the boot server how far this node has come: stage system|worker|worker-ended|worker-kept-back
 #
 # Needs bash and coreutils only. The initramfs has left whom to tell in boot.env. A report that cannot be delivered is tried a few
 # times and then dropped: nothing waits for it.
@@ -56,8 +56,17 @@ worker-ended)
         report worker 0 0 "${EXIT_CODE:-ended} ${EXIT_STATUS:-}: $words"
     fi
     ;;
+worker-kept-back)
+    # What it needs has failed: most often the mount of the data.
+    words=''
+    while read -r unit _; do
+        words+="${words:+; }$unit: $(journalctl --boot --unit="$unit" --output=cat --lines=4 2>/dev/null | tail -c 300)"
+    done < <(systemctl list-units --failed --plain --no-legend)
+    ATTEMPTS=1
+    report worker 0 0 "not started, trying again: ${words:-nothing has failed}"
+    ;;
 *)
-    echo "usage: stage system|worker|worker-ended" >&2
+    echo "usage: stage system|worker|worker-ended|worker-kept-back" >&2
     exit 2
     ;;
 esac

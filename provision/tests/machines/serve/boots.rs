@@ -218,7 +218,9 @@ fn a_new_generation_is_followed_and_a_reboot_is_asked_for() {
         boot(&server, 0, "b-2").argument("rp.manifest="),
         new.to_string()
     );
-    assert_eq!(server.node("s0").reboot, None);
+    server.until("no reboot is needed any more", |status| {
+        status.nodes[0].reboot.is_none()
+    });
 
     // One that cannot be loaded is told, and the one of before is served on.
     fs::remove_file(site.store().manifest_path(new)).expect("it is there");
@@ -354,7 +356,10 @@ fn an_unknown_machine_waits_is_approved_and_boots() {
     assert!(server.status().unknown.is_empty());
     assert_eq!(server.node("s9").state, State::Never, "asking is no boot");
     boot(&server, 0x77, "b-1");
-    assert_eq!(server.node("s9").state, State::Up);
+    server.until("it is up", |status| {
+        let node = status.nodes.iter().find(|node| node.name == "s9");
+        node.is_some_and(|node| node.state == State::Up)
+    });
 }
 
 #[test]
