@@ -61,6 +61,7 @@ fn inside() {
     run.find_the_stranger(&rack);
     run.refuse_a_damaged_image(&rack);
     run.search_through_a_power_cut(&rack);
+    run.show(&rack);
 }
 
 /// The machines.
@@ -247,6 +248,27 @@ impl Run {
         assert!(again == expected, "{}", difference(&again, &expected));
         assert_eq!(Site::workers().len(), 4);
         self.say("four nodes, and again ripgrep's output");
+    }
+
+    /// Shows what a person would want to see at the end: some matches, the nodes, and how each came up.
+    fn show(&self, rack: &Rack) {
+        let found = fs::read_to_string(self.directory.join("found")).expect("a job has run");
+        self.say(&format!("{} matches; the first:", found.lines().count()));
+        for line in found.lines().take(5) {
+            eprintln!("{line}");
+        }
+        eprintln!("\n$ regexctl nodes\n{}", Site::nodes_as_shown());
+        eprintln!(
+            "$ regex-provision status\n{}",
+            self.site.provision(&["status"])
+        );
+        for machine in rack.known().into_iter().chain([&rack.stranger]) {
+            let name = machine.name;
+            let shown = self.site.provision(&["status", name]);
+            eprintln!("$ regex-provision status {name}\n{shown}");
+        }
+        let timing = self.site.provision(&["status", "--timing"]);
+        eprintln!("$ regex-provision status --timing\n{timing}");
     }
 
     /// Tells the BMC of a node something, as an administrator would.

@@ -193,6 +193,12 @@ impl Site {
         names.map(str::to_owned).collect()
     }
 
+    /// What `regexctl nodes` shows a person.
+    pub(crate) fn nodes_as_shown() -> String {
+        let mut command = rig::command(programs::regexctl());
+        finish(command.args(["nodes", "--no-config", "--master", MASTER_URL]))
+    }
+
     /// What `regexctl nodes` tells.
     pub(crate) fn nodes() -> Option<Vec<Value>> {
         let mut command = rig::command(programs::regexctl());

@@ -209,7 +209,7 @@ impl WindowArgs {
 fn try_exec(args: &ExecArgs) -> anyhow::Result<usize> {
     let window = &args.window;
     let cluster = window.login.file.load()?;
-    let nodes = args.exclude.select(Some(&args.nodes), &cluster, None)?;
+    let nodes = args.exclude.select(Some(&args.nodes), &cluster)?;
     let remote = window.login.remote(&cluster)?;
     let line = command_line(&args.command);
     let command = |node: &Node| {
@@ -242,7 +242,7 @@ fn try_exec(args: &ExecArgs) -> anyhow::Result<usize> {
 fn try_copy(args: &CopyArgs) -> anyhow::Result<usize> {
     let window = &args.window;
     let cluster = window.login.file.load()?;
-    let nodes = args.exclude.select(Some(&args.nodes), &cluster, None)?;
+    let nodes = args.exclude.select(Some(&args.nodes), &cluster)?;
     for file in &args.files {
         std::fs::symlink_metadata(file)
             .with_context(|| format!("{}: nothing was copied", file.display()))?;

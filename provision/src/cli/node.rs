@@ -85,7 +85,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
 
 fn list(args: &ListArgs) -> anyhow::Result<()> {
     let cluster = args.file.load()?;
-    let nodes = args.exclude.select(args.nodes.as_ref(), &cluster, None)?;
+    let nodes = args.exclude.select(args.nodes.as_ref(), &cluster)?;
     if args.json {
         let nodes: Vec<_> = nodes.iter().map(|node| described(&cluster, node)).collect();
         return print(&format!("{:#}\n", serde_json::Value::from(nodes)));

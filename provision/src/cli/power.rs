@@ -76,7 +76,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => (Action::Status, args, true, false),
     };
     let cluster = ask.file.load()?;
-    let nodes = ask.nodes.select(&cluster, None)?;
+    let nodes = ask.nodes.select(&cluster)?;
     if !yes {
         confirm(&cluster, action, &nodes)?;
     }

@@ -1,7 +1,11 @@
 //! Choosing nodes on a command line.
 
+use anyhow::Context as _;
+
+use super::output::tell;
 use crate::model::{Cluster, Node};
 use crate::nodeset::{NodeSet, SelectError, States};
+use crate::serve::{Answer, ask, states};
 
 /// How sets of nodes are written, for `after_help`.
 pub const SET_HELP: &str = "\
@@ -28,12 +32,8 @@ pub struct SetArgs {
 
 impl SetArgs {
     /// The nodes of the cluster that are meant, in its order.
-    pub fn select<'c>(
-        &self,
-        cluster: &'c Cluster,
-        states: Option<States<'_>>,
-    ) -> Result<Vec<&'c Node>, SelectError> {
-        self.exclude.select(Some(&self.nodes), cluster, states)
+    pub fn select<'c>(&self, cluster: &'c Cluster) -> anyhow::Result<Vec<&'c Node>> {
+        self.exclude.select(Some(&self.nodes), cluster)
     }
 }
 
@@ -46,8 +46,29 @@ pub struct ExcludeArgs {
 }
 
 impl ExcludeArgs {
-    /// The nodes of a set, or all, without those that are left out.
+    /// The nodes of a set, or all, without those that are left out. Where they are chosen by whether they are up, the boot
+    /// endpoint is asked.
     pub fn select<'c>(
+        &self,
+        nodes: Option<&NodeSet>,
+        cluster: &'c Cluster,
+    ) -> anyhow::Result<Vec<&'c Node>> {
+        let mut sets = nodes.into_iter().chain(&self.exclude);
+        if !sets.any(NodeSet::needs_states) {
+            return Ok(self.select_by(nodes, cluster, None)?);
+        }
+        let Answer { status, kept } =
+            ask(cluster, None).context("cannot tell which nodes are up")?;
+        if let Some(why) = kept {
+            tell(&format!(
+                "regex-provision: {why}; nodes are chosen by what it has kept\n"
+            ));
+        }
+        Ok(self.select_by(nodes, cluster, Some(&states(&status)))?)
+    }
+
+    /// The same, by states that are known.
+    pub(super) fn select_by<'c>(
         &self,
         nodes: Option<&NodeSet>,
         cluster: &'c Cluster,

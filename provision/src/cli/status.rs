@@ -108,7 +108,7 @@ fn look(
     let states = states(&status);
     let chosen = args
         .exclude
-        .select(args.nodes.as_ref(), cluster, Some(&states))?;
+        .select_by(args.nodes.as_ref(), cluster, Some(&states))?;
     let names: std::collections::HashSet<_> =
         chosen.iter().map(|node| node.name.as_str()).collect();
     let is_all = args.nodes.is_none() && args.exclude.exclude.is_empty();

@@ -30,10 +30,9 @@ const PACKAGES: [&str; 8] = [
     "netbase",
 ];
 
-/// Suites whose roots are not merged, or are by a package with another name.
-const WITHOUT_USR_IS_MERGED: [&str; 8] = [
-    "stretch", "buster", "bullseye", "xenial", "bionic", "focal", "jammy", "kinetic",
-];
+/// Hooks that come with mmdebstrap, and link /bin into /usr where the suite wants that. Without them a package does it that needs
+/// all of Perl.
+const MERGED_USR_HOOKS: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
 
 /// What is left out where documentation is. Licences stay.
 const DOCUMENTATION: [&str; 9] = [
@@ -80,7 +79,7 @@ impl<'a> Base<'a> {
         };
         Some(Self {
             source,
-            packages: packages(cluster, image, source),
+            packages: packages(cluster, image),
             kernel: match &image.kernel {
                 KernelSource::Package(name) => Some(name.as_str()),
                 KernelSource::Source | KernelSource::Files { .. } => None,
@@ -159,6 +158,9 @@ impl<'a> Base<'a> {
             argument
         };
         arguments.push(hook("setup", "packages-in.sh"));
+        if Path::new(MERGED_USR_HOOKS).is_dir() {
+            arguments.push(format!("--hook-dir={MERGED_USR_HOOKS}").into());
+        }
         arguments.push(hook("customize", "packages-out.sh"));
         if self.kernel.is_some() {
             arguments.push(hook("customize", "kernel.sh"));
@@ -200,12 +202,8 @@ fn variant(variant: Variant) -> &'static str {
 }
 
 /// All that is installed, besides the variant's own packages.
-fn packages(cluster: Option<&Cluster>, image: &Image, source: &Debootstrap) -> Vec<String> {
+fn packages(cluster: Option<&Cluster>, image: &Image) -> Vec<String> {
     let mut packages: Vec<String> = PACKAGES.map(str::to_owned).into();
-    if !WITHOUT_USR_IS_MERGED.contains(&source.suite.as_str()) {
-        // The other package that merges /usr needs all of Perl.
-        packages.push("usr-is-merged".to_owned());
-    }
     if cluster.is_none_or(|cluster| cluster.time.enabled) {
         packages.push("chrony".to_owned());
     }

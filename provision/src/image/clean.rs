@@ -24,7 +24,7 @@ const EMPTIED: [&str; 13] = [
 ];
 
 /// What is removed.
-const REMOVED: [&str; 19] = [
+const REMOVED: [&str; 20] = [
     "etc/.pwd.lock",
     "etc/adjtime",
     "etc/group-",
@@ -40,6 +40,8 @@ const REMOVED: [&str; 19] = [
     "vmlinuz",
     "vmlinuz.old",
     "root/.bash_history",
+    // Names for people, and the quirks of keyboards and mice: 20 MB.
+    "usr/lib/udev/hwdb.bin",
     "usr/lib/udev/hwdb.d",
     "var/lib/dpkg/lock",
     "var/lib/dpkg/lock-frontend",

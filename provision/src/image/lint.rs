@@ -147,8 +147,12 @@ fn merged_usr(root: &Root, findings: &mut Findings) -> anyhow::Result<()> {
         links += 1;
         let target =
             fs::read_link(&place).with_context(|| format!("cannot read {}", place.display()))?;
-        if root.resolve(name)? != root.resolve(format!("usr/{name}"))? || !root.exists(name) {
-            let what = format!("/{name} leads to {}, not to usr/{name}", target.display());
+        let target = target.display();
+        if root.resolve(name)? != root.resolve(format!("usr/{name}"))? {
+            let what = format!("/{name} leads to {target}, not to usr/{name}");
+            findings.error("merged-usr", what, FIX);
+        } else if !root.exists(name) {
+            let what = format!("/{name} leads to {target}, which is not there");
             findings.error("merged-usr", what, FIX);
         }
     }

@@ -78,6 +78,12 @@ fn or_none(what: &str, list: &str) -> String {
 }
 
 impl NodeSet {
+    /// Whether it chooses by who is up.
+    pub fn needs_states(&self) -> bool {
+        let mut factors = self.terms.iter().flat_map(|term| &term.factors);
+        factors.any(|factor| matches!(factor, Factor::State(_)))
+    }
+
     /// The nodes of the cluster that the set means, in the order of the cluster, each once. A
     /// set of exclusions alone means all nodes but those. `states` tells which nodes are up; none
     /// where a command cannot know.

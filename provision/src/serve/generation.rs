@@ -192,9 +192,7 @@ impl Served {
     /// What every node is to boot, in the order of the cluster.
     pub fn offers(&self) -> Vec<Result<Arc<Offer>, String>> {
         let offers = self.cluster.nodes().iter().map(|node| self.offer(node));
-        let offers = offers.collect();
-        self.are_all_made.get_or_init(|| ());
-        offers
+        offers.collect()
     }
 
     /// The files of the node whose overlay has this digest. A node may ask for one that was told of before this
@@ -205,6 +203,7 @@ impl Served {
             overlays.get(&digest).copied()
         };
         let mac = known().or_else(|| {
+            // Once: whoever asks for what is not there must not have all made again.
             self.are_all_made.get_or_init(|| drop(self.offers()));
             known()
         })?;

@@ -198,7 +198,7 @@ fn a_worker_that_does_not_run_is_found() {
         assert_eq!(output.status.code(), Some(2));
         serde_json::from_slice(&output.stdout).expect("JSON")
     };
-    assert_eq!(kinds(&findings), ["no-driver", "worker"]);
+    assert_eq!(kinds(&findings), ["no-driver", "no-nfs", "worker"]);
     let told = rig.fails(&["lint", "tiny"]);
     assert!(told.contains("1 error in the image tiny"), "{told}");
 }

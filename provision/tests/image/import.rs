@@ -296,7 +296,7 @@ fn the_master_s_own_system_is_copied_without_its_secrets() {
     rig.cluster(&format!(
         r#"
 [image.copy]
-source = {{ kind = "master", include = ["/etc", "/bin", "/sbin", "/lib"], exclude = ["/etc/alternatives"] }}
+source = {{ kind = "master", include = ["/etc", "/sbin", "/lib"], exclude = ["/etc/alternatives"] }}
 kernel = {{ file = "{root}/boot/vmlinuz-{RELEASE}", modules = "{root}/usr/lib/modules/{RELEASE}" }}
 worker = false
 [[image.copy.file]]

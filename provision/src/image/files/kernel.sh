@@ -38,7 +38,8 @@ for package in $packages; do
     tar -xf plain.tar -C "$root" --keep-directory-symlink --exclude='./usr/share/*'
     rm plain.tar
     if [ -n "${KERNEL_CACHE:-}" ]; then
-        cp -f "$file" "$KERNEL_CACHE/"
+        # What came from there is a second link to the same file, which cp alone refuses.
+        cp --remove-destination "$file" "$KERNEL_CACHE/"
     fi
 done
 mkdir -p "$root/var/lib/regexctl"

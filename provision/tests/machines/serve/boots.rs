@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use regexctl_provision::serve::Served;
 use regexctl_provision::status::{Stage, State};
 use regexctl_provision::store::Digest;
 
@@ -156,7 +157,7 @@ fn a_node_boots_and_is_remembered_over_restarts() {
 
     // What was on disk is told without anybody who serves.
     server.end();
-    let (code, out, told) = site.run(&["status", "--json"]);
+    let (code, out, told) = site.run_alone(&["status", "--json"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(
         told.contains("does not answer") && told.contains("what it has kept"),
@@ -165,7 +166,7 @@ fn a_node_boots_and_is_remembered_over_restarts() {
     let status: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
     assert_eq!(status["serving_since"], serde_json::Value::Null);
     assert_eq!(status["nodes"][1]["state"], "up");
-    let (code, out, told) = site.run(&["status", "s1"]);
+    let (code, out, told) = site.run_alone(&["status", "s1"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(out.contains("verified") && out.contains("id b-1"), "{out}");
 }
@@ -539,4 +540,38 @@ fn one_process_serves_a_directory_and_nothing_needs_to_be_applied_first() {
         (get(server.address, "/boot.ipxe").status == 200).then_some(())
     });
     server.end();
+}
+
+#[test]
+fn sets_of_nodes_know_who_is_up() {
+    let site = Site::new(3, "");
+    site.build("one");
+    site.apply(1);
+    let server = site.serve();
+    boot(&server, 1, "b-1");
+    server.until("it is up", |status| status.nodes[1].state == State::Up);
+    server.end();
+    for (set, nodes) in [
+        ("@up", "s1\n"),
+        ("@down", "s[0,2]\n"),
+        ("@all,!@down", "s1\n"),
+    ] {
+        let (code, out, told) = site.run_alone(&["node", "list", set, "--fold"]);
+        assert_eq!((code, out.as_str()), (Some(0), nodes), "{set}: {told}");
+        assert!(told.contains("by what it has kept"), "{told}");
+    }
+}
+
+/// Somebody asks for what nobody has before anything else was asked for.
+#[test]
+fn what_is_not_there_is_looked_for_among_all_nodes_files() {
+    let site = Site::new(2, "");
+    site.build("one");
+    site.apply(1);
+    let served = Served::load(&site.store()).expect("it can be loaded");
+    let served = served.expect("something was applied");
+    assert_eq!(served.overlay(Digest::of(b"nobody's")), None);
+    let node = &served.cluster.nodes()[1];
+    let offer = served.offer(node).expect("its image is there");
+    assert!(served.overlay(offer.overlay).is_some());
 }

@@ -196,16 +196,21 @@ impl Site {
 
     /// Runs a command to its end: exit status, standard output, standard error.
     pub(crate) fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self
-            .command(args)
-            .output()
-            .expect("the binary under test starts");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (status.code(), text(&stdout), text(&stderr))
+        finish(&mut self.command(args))
+    }
+
+    /// The same with no network at all, where nothing answers.
+    pub(crate) fn run_alone(&self, args: &[&str]) -> (Option<i32>, String, String) {
+        let mut unshare = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            unshare.args(["--user", "--map-root-user"]);
+        }
+        unshare
+            .args(["--net", env!("CARGO_BIN_EXE_regex-provision")])
+            .args(args)
+            .env("REGEX_PROVISION_FILE", self.file())
+            .stdin(Stdio::null());
+        finish(&mut unshare)
     }
 
     /// Starts the boot endpoint on loopback, without daemons.
@@ -315,4 +320,14 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn finish(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (status.code(), text(&stdout), text(&stderr))
 }
