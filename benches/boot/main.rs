@@ -2,10 +2,12 @@
 //! kernel, initramfs and command line handed over by QEMU itself (`-kernel`): what firmware, loaders and the network cost.
 //!
 //!     cargo bench --bench boot -- [--rounds N] [--nodes N]
+//!     cargo bench --bench boot -- --modes [--rounds N]
 //!
 //! A round boots N nodes at once (1 unless told otherwise) directly, then by their BIOS, then by UEFI, all with the root
-//! in memory and all in one run, so that the ratios are paired. Needs what tests/boot needs; skipped, loudly, where
-//! that is missing.
+//! in memory and all in one run, so that the ratios are paired. With `--modes` a round boots, by their BIOS and one after
+//! the other, a node of each root mode, and tells what the nodes say of their memory. Needs what tests/boot needs; skipped,
+//! loudly, where that is missing.
 
 #[expect(dead_code, reason = "tests/boot uses the rest")]
 #[path = "../../tests/boot/guest.rs"]
@@ -35,6 +37,18 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// The least memory that a node in RAM must do with, and with which UEFI still has room for itself.
 const MEMORY: u32 = 384;
 const MEMORY_UEFI: u32 = 512;
+
+/// What a machine of the modes has, so that all of them fit.
+const MEMORY_MODES: u32 = 1024;
+
+/// The root modes: name of the node, and what its profile says.
+const MODES: [(&str, &str); 5] = [
+    ("ram", "root = \"ram\""),
+    ("ramdisk", "root = \"ramdisk\""),
+    ("nfs", "root = \"nfs\""),
+    ("ram-usr", "root = \"ram\"\nusr = \"nfs\""),
+    ("disk-usr", "root = \"ramdisk\"\nusr = \"nfs\""),
+];
 
 /// The ways to boot: name, firmware, whether QEMU hands the kernel over, and how many times the direct boot it may take.
 const WAYS: [Way; 3] = [
@@ -79,6 +93,7 @@ fn main() {
     let nodes = number(&arguments, "--nodes", 1).clamp(1, TAPS);
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match rig::enter(&words, LIMIT) {
+        Entry::Inside if words.contains(&"--modes") => measure_modes(rounds),
         Entry::Inside => measure(rounds, nodes),
         Entry::Done => {}
     }
@@ -93,12 +108,8 @@ fn number(arguments: &[String], flag: &str, default: usize) -> usize {
 }
 
 fn measure(rounds: usize, nodes: usize) {
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
     let work = tempfile::tempdir().expect("the directory for temporary files can be written");
     let directory = work.path();
-    rig::clear(&kept.join("provision"));
-    rig::furnish(&kept);
-    fs::create_dir_all(site::data()).expect("/srv is ours");
     let names: Vec<&'static str> = ["n0", "n1", "n2", "n3", "n4"][..nodes].to_vec();
     let machine = |number: usize, firmware| Machine {
         name: names[number],
@@ -116,11 +127,7 @@ fn measure(rounds: usize, nodes: usize) {
         .map(|number| machine(number, Firmware::Bios))
         .collect();
     let known: Vec<(&Machine, Option<&str>)> = all.iter().map(|machine| (machine, None)).collect();
-    let file = site::describe(directory, &known);
-    site::build_image(&file);
-    rig::hide_run();
-    site::provision(&file, &["apply"]);
-    let mut site = Site::open(directory, &all.iter().collect::<Vec<_>>());
+    let mut site = furnish(directory, &known, "");
 
     let mut measured: BTreeMap<&str, Times> = BTreeMap::new();
     for round in 1..=rounds {
@@ -133,7 +140,82 @@ fn measure(rounds: usize, nodes: usize) {
             boot(&mut site, &machines, way, times);
         }
     }
-    print(&measured, rounds, nodes);
+    println!("seconds from power-on, p50 / p95 of {rounds} rounds of {nodes} at once\n");
+    print_stages(&measured, &WAYS.map(|way| way.name));
+    let total = |way: &Way| quantile(&measured[way.name]["worker"], 0.5);
+    println!();
+    for way in &WAYS {
+        let Some(target) = way.target else { continue };
+        let ratio = total(way) / total(&WAYS[0]);
+        let verdict = if ratio <= target { "met" } else { "MISSED" };
+        println!(
+            "{} / direct: {ratio:.2} (target {target}: {verdict})",
+            way.name
+        );
+    }
+}
+
+fn measure_modes(rounds: usize) {
+    let work = tempfile::tempdir().expect("the directory for temporary files can be written");
+    let directory = work.path();
+    let machine = |number: usize, name| Machine {
+        name,
+        number,
+        firmware: Firmware::Bios,
+        memory: MEMORY_MODES,
+        card: "virtio-net-pci",
+        directory: directory.to_owned(),
+    };
+    let all: Vec<Machine> = MODES
+        .iter()
+        .enumerate()
+        .map(|(number, (name, _))| machine(number, name))
+        .collect();
+    let known: Vec<(&Machine, Option<&str>)> = all
+        .iter()
+        .map(|machine| (machine, Some(machine.name)))
+        .collect();
+    let profiles = MODES.map(|(name, settings)| format!("\n[profile.{name}]\n{settings}\n"));
+    let profiles = profiles.concat();
+    let mut site = furnish(directory, &known, &profiles);
+
+    let way = WAYS[1];
+    let mut measured: BTreeMap<&str, Times> = BTreeMap::new();
+    let mut said: BTreeMap<&str, String> = BTreeMap::new();
+    for round in 1..=rounds {
+        for machine in &all {
+            eprintln!("round {round} of {rounds}: {}", machine.name);
+            let times = measured.entry(machine.name).or_default();
+            boot(&mut site, std::slice::from_ref(machine), way, times);
+            let node = site.node(machine.name).unwrap_or_default();
+            let stages = node["boot"]["stages"].as_array().cloned();
+            let system = stages.unwrap_or_default().into_iter();
+            let words = system
+                .filter(|stage| stage["stage"] == "system")
+                .find_map(|stage| stage["words"].as_str().map(str::to_owned));
+            said.insert(machine.name, words.unwrap_or_default());
+        }
+    }
+    println!("seconds from power-on, p50 / p95 of {rounds} rounds\n");
+    print_stages(&measured, &MODES.map(|(name, _)| name));
+    println!();
+    for (name, words) in said {
+        println!("{name}: {words}");
+    }
+}
+
+/// The site of a benchmark, with its image built and its daemons started.
+fn furnish(directory: &Path, nodes: &[(&Machine, Option<&str>)], profiles: &str) -> Site {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
+    rig::clear(&kept.join("provision"));
+    rig::furnish(&kept);
+    fs::create_dir_all(site::data()).expect("/srv is ours");
+    let file = site::describe(directory, nodes, profiles);
+    site::build_image(&file);
+    rig::hide_run();
+    site::provision(&file, &["apply"]);
+    let machines: Vec<&Machine> = nodes.iter().map(|(machine, _)| *machine).collect();
+    Site::open(directory, &machines)
 }
 
 /// Boots machines at once, and notes when each reached its stages.
@@ -254,20 +336,17 @@ fn quantile(values: &[f64], share: f64) -> f64 {
     sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
-fn print(measured: &BTreeMap<&str, Times>, rounds: usize, nodes: usize) {
+/// A table of stages, one column for each of `columns`.
+fn print_stages(measured: &BTreeMap<&str, Times>, columns: &[&str]) {
     const STAGES: [&str; 9] = [
         "dhcp", "loader", "script", "kernel", "image", "verified", "root", "system", "worker",
     ];
-    println!("seconds from power-on, p50 / p95 of {rounds} rounds of {nodes} at once\n");
-    print!("| stage |");
-    for way in WAYS {
-        print!(" {} |", way.name);
-    }
-    println!("\n|---|---|---|---|");
+    println!("| stage | {} |", columns.join(" | "));
+    println!("|---|{}", "---|".repeat(columns.len()));
     for stage in STAGES {
         print!("| {stage} |");
-        for way in WAYS {
-            match measured[way.name].get(stage) {
+        for column in columns {
+            match measured[column].get(stage) {
                 Some(values) => print!(
                     " {:.1} / {:.1} |",
                     quantile(values, 0.5),
@@ -277,16 +356,5 @@ fn print(measured: &BTreeMap<&str, Times>, rounds: usize, nodes: usize) {
             }
         }
         println!();
-    }
-    let total = |way: &Way| quantile(&measured[way.name]["worker"], 0.5);
-    println!();
-    for way in &WAYS {
-        let Some(target) = way.target else { continue };
-        let ratio = total(way) / total(&WAYS[0]);
-        let verdict = if ratio <= target { "met" } else { "MISSED" };
-        println!(
-            "{} / direct: {ratio:.2} (target {target}: {verdict})",
-            way.name
-        );
     }
 }

@@ -118,7 +118,7 @@ impl Run {
             (&rack.nfs, Some("nfs")),
             (&rack.uefi, None),
         ];
-        let file = site::describe(directory, &nodes);
+        let file = site::describe(directory, &nodes, "\n[profile.nfs]\nroot = \"nfs\"\n");
         site::build_image(&file);
         rig::hide_run();
         site::provision(&file, &["apply"]);

@@ -62,7 +62,13 @@ pub(crate) fn build_image(file: &Path) -> String {
 }
 
 /// Writes the cluster's description as a person would: a first one by `init`, edited, and the nodes by `node import`.
-pub(crate) fn describe(directory: &Path, nodes: &[(&Machine, Option<&str>)]) -> PathBuf {
+///
+/// `profiles` are sections of further profiles.
+pub(crate) fn describe(
+    directory: &Path,
+    nodes: &[(&Machine, Option<&str>)],
+    profiles: &str,
+) -> PathBuf {
     let file = directory.join("cluster.toml");
     provision(&file, &["init", "--interface", BRIDGE, &text(&file)]);
     let mut description = fs::read_to_string(&file).expect("init has written it");
@@ -93,8 +99,8 @@ pub(crate) fn describe(directory: &Path, nodes: &[(&Machine, Option<&str>)]) -> 
     rig::run("chmod", &["600", &text(&credentials)]);
     write!(
         description,
-        "\n[serve]\ndirectory = \"{}\"\n\n[profile.nfs]\nroot = \"nfs\"\n\n[profile.managed]\nbmc = {{ kind = \"ipmi\", \
-         address = \"{MASTER}\", port = {}, user = \"{}\", credentials = \"{}\" }}\n",
+        "\n[serve]\ndirectory = \"{}\"\n\n[profile.managed]\nbmc = {{ kind = \"ipmi\", \
+         address = \"{MASTER}\", port = {}, user = \"{}\", credentials = \"{}\" }}\n{profiles}",
         text(store()),
         guest::port(0),
         guest::BMC_USER,

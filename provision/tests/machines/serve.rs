@@ -4,4 +4,6 @@ mod boots;
 mod client;
 mod crowd;
 mod hostile;
+mod kept;
+mod script;
 mod site;

@@ -41,9 +41,21 @@ report() {
     done
 }
 
+# How much memory is taken, programs and what is kept in it together.
+memory() {
+    local key value total=0 available=0
+    while read -r key value _; do
+        case $key in
+        MemTotal:) total=$value ;;
+        MemAvailable:) available=$value ;;
+        esac
+    done </proc/meminfo
+    printf '%d of %d MiB of memory in use' $(((total - available) / 1024)) $((total / 1024))
+}
+
 case ${1:-} in
 system)
-    report system 1 100 "up for $(cut -d ' ' -f 1 /proc/uptime) s; $(uname -r)"
+    report system 1 100 "up for $(cut -d ' ' -f 1 /proc/uptime) s; $(uname -r); $(memory)"
     ;;
 worker)
     report worker 1 100 "attached; $(/usr/bin/regex-worker --version 2>/dev/null)"

@@ -2,60 +2,19 @@
 
 use std::fs;
 
-use regexctl_provision::serve::Served;
 use regexctl_provision::status::{Stage, State};
 use regexctl_provision::store::Digest;
 
 use super::client::{Answer, Connection, get, get_as_wget, post};
+use super::script::Script;
 use super::site::{ROOT_BYTES, Server, Site, mac};
-
-/// What a script says: the URL's path of kernel and initramfs, and the words of the command line.
-struct Script {
-    kernel: String,
-    initramfs: String,
-    arguments: Vec<String>,
-}
-
-impl Script {
-    fn read(text: &str) -> Self {
-        let line = |word: &str| {
-            let found = text.lines().find_map(|line| line.strip_prefix(word));
-            found
-                .unwrap_or_else(|| panic!("no {word}in\n{text}"))
-                .trim_end_matches(" || goto failed")
-                .to_owned()
-        };
-        let path = |url: &str| {
-            let path = url.strip_prefix("http://10.77.0.1:8080");
-            path.unwrap_or_else(|| panic!("another server: {url}"))
-                .to_owned()
-        };
-        let kernel = line("kernel ");
-        let (url, arguments) = kernel.split_once(' ').expect("arguments");
-        Self {
-            kernel: path(url),
-            initramfs: path(&line("initrd ")),
-            arguments: arguments.split(' ').map(str::to_owned).collect(),
-        }
-    }
-
-    fn argument(&self, name: &str) -> &str {
-        let mut values = self
-            .arguments
-            .iter()
-            .filter_map(|word| word.strip_prefix(name));
-        values
-            .next()
-            .unwrap_or_else(|| panic!("no {name} in {:?}", self.arguments))
-    }
-}
 
 fn report(server: &Server, number: usize, form: &str) -> Answer {
     post(server.address, &format!("/stage/{}", mac(number)), form)
 }
 
 /// A whole boot, every byte checked against the digest that it was asked by.
-fn boot(server: &Server, number: usize, id: &str) -> Script {
+pub(super) fn boot(server: &Server, number: usize, id: &str) -> Script {
     assert!(
         get(server.address, "/boot.ipxe")
             .text()
@@ -513,65 +472,4 @@ fn artifacts_are_for_ever_and_come_in_parts() {
         (ROOT_BYTES, Some("close"))
     );
     assert!(connection.has_ended());
-}
-
-#[test]
-fn one_process_serves_a_directory_and_nothing_needs_to_be_applied_first() {
-    let site = Site::new(1, "");
-    let (code, _, told) = site.run(&["serve", "--no-daemons"]);
-    assert_eq!(code, Some(2));
-    assert!(told.contains("run `regex-provision apply` first"), "{told}");
-    let server = site.serve();
-    assert_eq!(get(server.address, "/boot.ipxe").status, 503);
-    assert!(
-        get(server.address, "/status.json")
-            .text()
-            .contains("nothing has been applied yet")
-    );
-    let (code, _, told) = site.run(&["serve", "--no-daemons", "--listen", "127.0.0.1:0"]);
-    assert_eq!(code, Some(2));
-    assert!(
-        told.contains("another `regex-provision serve` uses"),
-        "{told}"
-    );
-    site.build("one");
-    site.apply(1);
-    super::super::harness::until("it is served", || {
-        (get(server.address, "/boot.ipxe").status == 200).then_some(())
-    });
-    server.end();
-}
-
-#[test]
-fn sets_of_nodes_know_who_is_up() {
-    let site = Site::new(3, "");
-    site.build("one");
-    site.apply(1);
-    let server = site.serve();
-    boot(&server, 1, "b-1");
-    server.until("it is up", |status| status.nodes[1].state == State::Up);
-    server.end();
-    for (set, nodes) in [
-        ("@up", "s1\n"),
-        ("@down", "s[0,2]\n"),
-        ("@all,!@down", "s1\n"),
-    ] {
-        let (code, out, told) = site.run_alone(&["node", "list", set, "--fold"]);
-        assert_eq!((code, out.as_str()), (Some(0), nodes), "{set}: {told}");
-        assert!(told.contains("by what it has kept"), "{told}");
-    }
-}
-
-/// Somebody asks for what nobody has before anything else was asked for.
-#[test]
-fn what_is_not_there_is_looked_for_among_all_nodes_files() {
-    let site = Site::new(2, "");
-    site.build("one");
-    site.apply(1);
-    let served = Served::load(&site.store()).expect("it can be loaded");
-    let served = served.expect("something was applied");
-    assert_eq!(served.overlay(Digest::of(b"nobody's")), None);
-    let node = &served.cluster.nodes()[1];
-    let offer = served.offer(node).expect("its image is there");
-    assert!(served.overlay(offer.overlay).is_some());
 }
