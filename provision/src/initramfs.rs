@@ -127,25 +127,63 @@ pub fn network_modules() -> impl Iterator<Item = &'static str> {
     sets::NETWORK.iter().copied()
 }
 
+/// The scripts that a node runs before its system: where they are put, and their texts.
+pub fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SCRIPTS.iter().map(|(path, _, text)| (*path, *text))
+}
+
 /// Makes the small initramfs of an image.
 pub fn build(recipe: &Recipe<'_>) -> Result<Built, Error> {
     let inside = Inside::new(recipe.root)?;
-    let directory = modules_directory(&inside, recipe.release)?;
-    let all = read_index(&inside, &directory)?;
-    let choice = Choice::of(recipe, &all)?;
     let (busybox_path, busybox) = find_busybox(&inside, recipe.busybox)?;
-
     let mut tree = Tree::default();
+    let drivers = add_drivers(&mut tree, &inside, recipe, "lib")?;
     add_scripts(&mut tree, &busybox);
-    tree.file(".rp/load", 0o644, choice.by_name.join("\n") + "\n");
     for directory in ["dev", "proc", "sys", "run", "newroot", "etc", "tmp"] {
         tree.directory(directory, 0o755);
     }
     // The kernel opens these before anything is mounted.
     tree.device("dev/console", 0o600, (5, 1));
     tree.device("dev/null", 0o666, (1, 3));
+    let (unpacked, archive) = tree.pack(pack::Packer::of_kernel(&inside, recipe.release)?)?;
+    let Drivers {
+        choice,
+        firmware,
+        firmware_absent,
+    } = drivers;
+    let contents = Contents {
+        release: recipe.release.to_owned(),
+        busybox: busybox_path,
+        modules: choice.all.into_iter().collect(),
+        builtin: choice.builtin,
+        absent: choice.absent,
+        firmware,
+        firmware_absent,
+        unpacked,
+        packed: archive.len() as u64,
+    };
+    Ok(Built { archive, contents })
+}
 
-    let below = format!("lib/modules/{}", recipe.release);
+/// What an initramfs has of drivers.
+struct Drivers {
+    choice: Choice,
+    firmware: Vec<String>,
+    firmware_absent: Vec<String>,
+}
+
+/// Adds modules and firmware below `lib`, and the list of what is loaded by name.
+fn add_drivers(
+    tree: &mut Tree,
+    inside: &Inside,
+    recipe: &Recipe<'_>,
+    lib: &str,
+) -> Result<Drivers, Error> {
+    let directory = modules_directory(inside, recipe.release)?;
+    let all = read_index(inside, &directory)?;
+    let choice = Choice::of(recipe, &all)?;
+    tree.file(".rp/load", 0o644, choice.by_name.join("\n") + "\n");
+    let below = format!("{lib}/modules/{}", recipe.release);
     let mut asked_for: BTreeSet<String> = recipe.firmware.iter().cloned().collect();
     for name in &choice.all {
         let Some(module) = all.get(name) else {
@@ -182,21 +220,12 @@ pub fn build(recipe: &Recipe<'_>) -> Result<Built, Error> {
         0o644,
         all.alias(&(&choice.all - &choice.first)),
     );
-    let (firmware, firmware_absent) = add_firmware(&mut tree, &inside, recipe, asked_for)?;
-
-    let (unpacked, archive) = tree.pack(pack::Packer::of_kernel(&inside, recipe.release)?)?;
-    let contents = Contents {
-        release: recipe.release.to_owned(),
-        busybox: busybox_path,
-        modules: choice.all.into_iter().collect(),
-        builtin: choice.builtin,
-        absent: choice.absent,
+    let (firmware, firmware_absent) = add_firmware(tree, inside, recipe, asked_for, lib)?;
+    Ok(Drivers {
+        choice,
         firmware,
         firmware_absent,
-        unpacked,
-        packed: archive.len() as u64,
-    };
-    Ok(Built { archive, contents })
+    })
 }
 
 /// Which modules go in.
@@ -385,6 +414,7 @@ fn add_firmware(
     inside: &Inside,
     recipe: &Recipe<'_>,
     asked_for: BTreeSet<String>,
+    lib: &str,
 ) -> Result<(Vec<String>, Vec<String>), Error> {
     let mut found = BTreeMap::new();
     let mut absent = Vec::new();
@@ -409,7 +439,7 @@ fn add_firmware(
     }
     let names = found.keys().cloned().collect();
     for (file, bytes) in found {
-        tree.file(&format!("lib/firmware/{file}"), 0o644, bytes);
+        tree.file(&format!("{lib}/firmware/{file}"), 0o644, bytes);
     }
     Ok((names, absent))
 }

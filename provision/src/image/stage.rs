@@ -30,7 +30,7 @@ use super::worker::Has;
 use super::{clean, customize, equip, fail, inside, modules, pack, packages, policy, source, tree};
 use crate::initramfs::{self, RamdiskRecipe, Recipe};
 use crate::model::image::{KernelSource, PackFormat};
-use crate::model::{HostKeys, ImageSource};
+use crate::model::{HostKeys, Image, ImageSource};
 use crate::store::{Digest, InitramfsContents, Package};
 
 /// What is known of a stage.
@@ -91,7 +91,7 @@ pub(super) fn digest(job: &Job<'_>, base: Option<Digest>) -> anyhow::Result<Dige
         "drivers",
         &initramfs::built_in_modules().collect::<Vec<_>>(),
     );
-    for (name, text) in equip::texts() {
+    for (name, text) in equip::texts().chain(initramfs::scripts()) {
         inputs.add(name, text);
     }
     source::add_inputs(&image.source, &mut inputs)?;
@@ -246,6 +246,38 @@ fn trim(job: &Job<'_>, root: &Root, kernel: &Kernel) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What an image declares of its initramfs.
+struct InitramfsNames<'a> {
+    modules: Vec<String>,
+    exclude: Vec<String>,
+    firmware: &'a [String],
+}
+
+impl<'a> InitramfsNames<'a> {
+    fn of(image: &'a Image) -> Self {
+        let declared = &image.initramfs;
+        let names = |modules: &[crate::model::ModuleName]| {
+            modules.iter().map(ToString::to_string).collect()
+        };
+        Self {
+            modules: names(&declared.modules),
+            exclude: names(&declared.exclude),
+            firmware: &declared.firmware,
+        }
+    }
+
+    fn recipe<'b>(&'b self, root: &'b Root, release: &'b str) -> Recipe<'b> {
+        Recipe {
+            root: root.path(),
+            release,
+            busybox: None,
+            modules: &self.modules,
+            exclude: &self.exclude,
+            firmware: self.firmware,
+        }
+    }
+}
+
 /// Writes kernel and initramfs.
 fn boot_files(
     job: &Job<'_>,
@@ -253,19 +285,8 @@ fn boot_files(
     kernel: &Kernel,
     directory: &Path,
 ) -> anyhow::Result<InitramfsContents> {
-    let declared = &job.image.initramfs;
-    let names = |modules: &[crate::model::ModuleName]| -> Vec<String> {
-        modules.iter().map(ToString::to_string).collect()
-    };
-    let recipe = Recipe {
-        root: root.path(),
-        release: &kernel.release,
-        busybox: None,
-        modules: &names(&declared.modules),
-        exclude: &names(&declared.exclude),
-        firmware: &declared.firmware,
-    };
-    let built = initramfs::build(&recipe)
+    let names = InitramfsNames::of(job.image);
+    let built = initramfs::build(&names.recipe(root, &kernel.release))
         .with_context(|| format!("the initramfs of the image {}", job.image.name))?;
     write(&directory.join("initramfs"), &built.archive)?;
     tree::copy_file(&kernel.file, &directory.join("kernel"), 0o644)?;
@@ -304,19 +325,16 @@ fn pack_all(job: &Job<'_>, root: &Root, kernel: &Kernel, directory: &Path) -> an
         }
     }
     if ramdisk {
-        make_ramdisk(
-            job,
-            root.path(),
-            root.path(),
-            kernel,
-            &directory.join("ramdisk"),
-        )?;
+        let to = directory.join("ramdisk");
+        make_ramdisk(job, root.path(), root.path(), kernel, None, &to)?;
     }
     if ramdisk && without_usr {
         let hollow = directory.join("without-usr");
         tree::link_without(root.path(), &hollow, &["usr"])?;
         let to = directory.join("ramdisk-without-usr");
-        make_ramdisk(job, &hollow, root.path(), kernel, &to)?;
+        let names = InitramfsNames::of(job.image);
+        let drivers = names.recipe(root, &kernel.release);
+        make_ramdisk(job, &hollow, root.path(), kernel, Some(drivers), &to)?;
         fs::remove_dir_all(&hollow)
             .with_context(|| format!("cannot remove {}", hollow.display()))?;
     }
@@ -328,6 +346,7 @@ fn make_ramdisk(
     from: &Path,
     root: &Path,
     kernel: &Kernel,
+    drivers: Option<Recipe<'_>>,
     to: &Path,
 ) -> anyhow::Result<()> {
     let failed = || format!("cannot write {}", to.display());
@@ -336,6 +355,7 @@ fn make_ramdisk(
     let busybox = Root::new(root).resolve("bin/busybox")?;
     let recipe = RamdiskRecipe {
         busybox: busybox.exists().then_some(&busybox),
+        drivers,
         ..recipe
     };
     let file = BufWriter::new(File::create_new(to).with_context(failed)?);
@@ -355,6 +375,7 @@ pub(super) fn ramdisk_recipe<'a>(
         root,
         release,
         busybox: None,
+        drivers: None,
         epoch: u32::try_from(job.created()).unwrap_or(u32::MAX),
         level: i32::from(job.image.pack.level.min(MAX_LEVEL)),
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::cpio::{Kind, LARGEST_FILE, Links, Meta, Writer};
 use super::inside::Inside;
 use super::pack::{Packer, Tree};
-use super::{Error, add_scripts, find_busybox};
+use super::{Error, Recipe, add_drivers, add_scripts, find_busybox};
 
 /// What a ramdisk is made from.
 #[derive(Debug, Clone)]
@@ -21,6 +21,9 @@ pub struct RamdiskRecipe<'a> {
     pub release: &'a str,
     /// A static busybox; none for the root's own, or else this machine's.
     pub busybox: Option<&'a Path>,
+    /// Where the root has no /usr: the drivers with which the node reaches the one that it mounts are those of an
+    /// initramfs of this recipe.
+    pub drivers: Option<Recipe<'a>>,
     /// No entry is told to be younger than this, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
     pub epoch: u32,
     /// How hard zstd tries, 1 to 19.
@@ -39,6 +42,9 @@ pub fn ramdisk<W: Write>(recipe: &RamdiskRecipe<'_>, out: W) -> Result<(W, u64),
     archive(recipe, &inside, root, out, |writer| {
         let mut tree = Tree::default();
         add_scripts(&mut tree, &busybox);
+        if let Some(drivers) = &recipe.drivers {
+            add_drivers(&mut tree, &Inside::new(drivers.root)?, drivers, "usr/lib")?;
+        }
         tree.write(writer)
     })
 }

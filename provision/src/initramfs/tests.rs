@@ -278,6 +278,7 @@ fn a_ramdisk_is_the_root_with_the_scripts() {
         root: root.path(),
         release: RELEASE,
         busybox: Some(Path::new("/bin/busybox")),
+        drivers: None,
         epoch: 1_000_000_000,
         level: 1,
     };

@@ -97,6 +97,11 @@ mount_nfs_root() {
 
 mount_usr() {
     STAGE=root
+    if [ -z "$NEW" ]; then
+        # Memory that nobody could give back once the mount hides it.
+        load_nfs
+        rm -rf /usr/lib/modules /usr/lib/firmware
+    fi
     mount_nfs "$RP_USR" "$NEW/usr"
 }
 
