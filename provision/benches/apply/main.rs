@@ -17,6 +17,7 @@ mod shared;
 #[path = "../../tests/apply/fake.rs"]
 mod fake;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 use std::time::Instant;
@@ -185,27 +186,33 @@ path = "/srv/data"
 image = "base"
 "#
     .to_owned();
-    let address = |node: usize| format!("10.77.{}.{}", node / RANGE + 1, node % RANGE + 1);
+    // A section for so many nodes from this one on.
+    let mut section = |first: usize, count: usize| {
+        let (name, macs) = if count == 1 {
+            (format!("n{first:05}"), format!("\"{}\"", mac(first)))
+        } else {
+            let last = first + count - 1;
+            let macs: Vec<_> = (first..=last)
+                .map(|node| format!("\"{}\"", mac(node)))
+                .collect();
+            (
+                format!("n[{first:05}-{last:05}]"),
+                format!("[{}]", macs.join(", ")),
+            )
+        };
+        let address = format!("10.77.{}.{}", first / RANGE + 1, first % RANGE + 1);
+        writeln!(
+            text,
+            "\n[[node]]\nname = \"{name}\"\nmac = {macs}\naddress = \"{address}\""
+        )
+        .expect("writing to a String cannot fail");
+    };
     let half = nodes / 2;
     for node in 0..half {
-        text += &format!(
-            "\n[[node]]\nname = \"n{node:05}\"\nmac = \"{}\"\naddress = \"{}\"\n",
-            mac(node),
-            address(node)
-        );
+        section(node, 1);
     }
     for first in (half..nodes).step_by(RANGE) {
-        let all = first..nodes.min(first + RANGE);
-        let macs: Vec<String> = all
-            .clone()
-            .map(|node| format!("\"{}\"", mac(node)))
-            .collect();
-        text += &format!(
-            "\n[[node]]\nname = \"n[{first:05}-{:05}]\"\nmac = [{}]\naddress = \"{}\"\n",
-            all.end - 1,
-            macs.join(", "),
-            address(first)
-        );
+        section(first, RANGE.min(nodes - first));
     }
     text
 }
