@@ -94,6 +94,11 @@ impl Site {
 
     /// Publishes an image whose root begins with this word.
     pub(crate) fn build(&self, word: &str) -> Digest {
+        self.build_with_root(word, ROOT_BYTES)
+    }
+
+    /// Publishes an image whose root begins with this word and has so many bytes.
+    pub(crate) fn build_with_root(&self, word: &str, root_bytes: usize) -> Digest {
         let mut writer = self.store().lock().expect("nobody else has the lock");
         let mut put = |what: &str, size: usize| {
             let mut bytes = format!("{what} of {word}\n").into_bytes();
@@ -103,7 +108,7 @@ impl Site {
             }
             writer.put_bytes(&bytes).expect("it can be put")
         };
-        let root = put("root", ROOT_BYTES);
+        let root = put("root", root_bytes);
         let manifest = Manifest {
             format: FORMAT,
             image: "base".parse().expect("a name"),
@@ -292,9 +297,13 @@ impl Server {
         until(what, || Some(self.status()).filter(|status| is(status)))
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub(crate) fn pid(&self) -> Pid {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process has a number"), signal).expect("it is ours and runs");
+        pid.expect("a process has a number")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("it is ours and runs");
     }
 
     /// Ends it as systemd would, and waits until it has ended well.
