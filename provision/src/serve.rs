@@ -6,6 +6,7 @@
 //! GET  /artifact/SHA256[/NAME] kernels, initramfs, roots, overlays of nodes: immutable; HEAD and ranges, too
 //! POST /stage/MAC              a node reports a stage of its boot (a form; see `form`)
 //! POST /discover/MAC           an unknown machine tells what it is (JSON)
+//! POST /tried                  a command tells which nodes it has reached, and which not (JSON)
 //! GET  /status.json            what `regex-provision status --json` prints
 //! ```
 //!
@@ -48,7 +49,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-pub use ask::{Answer, ask, fetch, kept, listen_address, states};
+pub use ask::{Answer, ask, fetch, kept, listen_address, states, tell_tried};
 pub use generation::{Served, ServedError};
 
 use crate::status::Board;

@@ -21,6 +21,8 @@ use crate::fanout::{
 use crate::model::{Cluster, Node, Timespan};
 use crate::nodeset::{NodeSet, fold};
 use crate::process::Stream;
+use crate::serve::tell_tried;
+use crate::status::{Means, TriedNode, Words};
 
 /// The exit status when more nodes failed than a status can count.
 const MANY_FAILED: u8 = 101;
@@ -223,7 +225,7 @@ fn try_exec(args: &ExecArgs) -> anyhow::Result<usize> {
         execute(&nodes, width, window.limit(), command, |at, event| {
             streams.hear(at, event);
         });
-        return streams.finish();
+        return streams.finish(&cluster);
     }
     let mut gathered = Gathered::default();
     execute(
@@ -236,7 +238,7 @@ fn try_exec(args: &ExecArgs) -> anyhow::Result<usize> {
             Event::Ended(outcome) => gathered.end(at, outcome),
         },
     );
-    tell_gathered(gathered, &nodes)
+    tell_gathered(gathered, &cluster, &nodes)
 }
 
 fn try_copy(args: &CopyArgs) -> anyhow::Result<usize> {
@@ -259,7 +261,7 @@ fn try_copy(args: &CopyArgs) -> anyhow::Result<usize> {
             Event::Ended(outcome) => gathered.end(at, outcome),
         },
     );
-    tell_gathered(gathered, &nodes)
+    tell_gathered(gathered, &cluster, &nodes)
 }
 
 fn names(places: &[usize], nodes: &[&Node]) -> String {
@@ -267,7 +269,7 @@ fn names(places: &[usize], nodes: &[&Node]) -> String {
 }
 
 /// Prints each group's output below its nodes, and says who failed; how many.
-fn tell_gathered(gathered: Gathered, nodes: &[&Node]) -> anyhow::Result<usize> {
+fn tell_gathered(gathered: Gathered, cluster: &Cluster, nodes: &[&Node]) -> anyhow::Result<usize> {
     let mut failures = Failures::default();
     let mut out = io::stdout().lock();
     let write = || -> io::Result<()> {
@@ -294,24 +296,43 @@ fn tell_gathered(gathered: Gathered, nodes: &[&Node]) -> anyhow::Result<usize> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         result => result.context("cannot write to standard output")?,
     }
-    Ok(failures.tell(nodes))
+    Ok(failures.tell(cluster, nodes))
 }
 
 /// Who failed, by how.
 #[derive(Default)]
-struct Failures(BTreeMap<Outcome, Vec<usize>>);
+struct Failures {
+    by_how: BTreeMap<Outcome, Vec<usize>>,
+    /// Whom ssh has reached, and whom not.
+    tried: Vec<(usize, Option<String>)>,
+}
 
 impl Failures {
     fn add(&mut self, places: &[usize], outcome: Outcome) {
+        let problem = match &outcome {
+            Outcome::Exited(_) => Some(None),
+            Outcome::Unreachable(words) => Some(Some(words.clone())),
+            // It may have been the connection, or the command.
+            Outcome::TimedOut(_) | Outcome::Broken(_) => None,
+        };
+        if let Some(problem) = problem {
+            self.tried
+                .extend(places.iter().map(|&at| (at, problem.clone())));
+        }
         if !outcome.is_success() {
-            self.0.entry(outcome).or_default().extend(places);
+            self.by_how.entry(outcome).or_default().extend(places);
         }
     }
 
-    /// Tells them; how many.
-    fn tell(self, nodes: &[&Node]) -> usize {
+    /// Tells them, also to the boot endpoint; how many.
+    fn tell(self, cluster: &Cluster, nodes: &[&Node]) -> usize {
+        let tried = self.tried.into_iter().map(|(at, problem)| TriedNode {
+            mac: nodes[at].mac,
+            problem: problem.map(|problem| Words::new(&format!("cannot log in: {problem}"))),
+        });
+        tell_tried(cluster, Means::Ssh, &tried.collect::<Vec<_>>());
         let mut failed = 0;
-        for (outcome, mut places) in self.0 {
+        for (outcome, mut places) in self.by_how {
             failed += places.len();
             places.sort_unstable();
             tell(&format!(
@@ -392,8 +413,8 @@ impl<'a> Streams<'a> {
         }
     }
 
-    fn finish(self) -> anyhow::Result<usize> {
+    fn finish(self, cluster: &Cluster) -> anyhow::Result<usize> {
         self.written?;
-        Ok(self.failures.tell(self.nodes))
+        Ok(self.failures.tell(cluster, self.nodes))
     }
 }

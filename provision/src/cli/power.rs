@@ -14,6 +14,8 @@ use super::set::{SET_HELP, SetArgs};
 use crate::model::{Cluster, Node};
 use crate::nodeset::fold;
 use crate::power::{self, Action, Options, Reply};
+use crate::serve::tell_tried;
+use crate::status::{Means, TriedNode, Words};
 
 /// Switch nodes on and off, and ask whether they are.
 ///
@@ -83,6 +85,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     let mut replies: BTreeMap<Reply, Vec<&Node>> = BTreeMap::new();
     let mut failures: BTreeMap<String, Vec<&Node>> = BTreeMap::new();
     let mut printed = Ok(());
+    let mut tried = Vec::with_capacity(nodes.len());
     power::run(
         &cluster,
         &nodes,
@@ -92,12 +95,20 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
             if ask.json && printed.is_ok() {
                 printed = print(&line(node, action, &result));
             }
+            tried.push(TriedNode {
+                mac: node.mac,
+                problem: result
+                    .as_ref()
+                    .err()
+                    .map(|error| Words::new(&error.to_string())),
+            });
             match result {
                 Ok(reply) => replies.entry(reply).or_default().push(node),
                 Err(error) => failures.entry(error.to_string()).or_default().push(node),
             }
         },
     );
+    tell_tried(&cluster, Means::Power, &tried);
     printed?;
     if !ask.json {
         let mut told = String::new();

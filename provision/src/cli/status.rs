@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Where the boot endpoint is.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ServerArgs {
-    /// The boot endpoint to ask [default: that of cluster.toml; if it does not answer, what it has kept]
+    /// The boot endpoint to ask [default: `REGEX_PROVISION_SERVER`, else that of cluster.toml; if it does not answer, what it has kept]
     #[arg(long, value_name = "URL")]
     pub(super) server: Option<String>,
 }

@@ -10,14 +10,22 @@ use ureq::Agent;
 use super::generation::Served;
 use crate::model::{Cluster, Node};
 use crate::nodeset;
-use crate::status::{At, Board, Known, State, Status, Workers, build, journal};
+use crate::status::{
+    At, Board, Known, MAX_TRIED, Means, State, Status, Tried, TriedNode, Workers, build, journal,
+};
 use crate::store::Store;
+
+/// The variable that says where the boot endpoint is reached, as through a tunnel.
+const SERVER: &str = "REGEX_PROVISION_SERVER";
 
 /// How long the boot endpoint may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// How long a connection to it may take.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// How long a connection may take that only tells what came of a command.
+const TOLD: Duration = Duration::from_millis(500);
 
 /// The largest status; one of 65,536 nodes has some 150 MB.
 const MAX_STATUS_BYTES: u64 = 512 << 20;
@@ -34,7 +42,7 @@ pub struct Answer {
 /// Asks the boot endpoint: that of the cluster, or the one at `server`. Where the former does not
 /// answer, what it has kept is taken. Without any cluster, `server` must be given.
 pub fn ask(cluster: &Cluster, server: Option<&str>) -> anyhow::Result<Answer> {
-    let own = cluster.network.http_url();
+    let own = own_url(cluster);
     let url = server.unwrap_or(&own);
     match fetch(url) {
         Ok(status) => Ok(Answer { status, kept: None }),
@@ -47,6 +55,11 @@ pub fn ask(cluster: &Cluster, server: Option<&str>) -> anyhow::Result<Answer> {
             })
         }
     }
+}
+
+/// Where the cluster's boot endpoint is reached from here.
+fn own_url(cluster: &Cluster) -> String {
+    std::env::var(SERVER).unwrap_or_else(|_| cluster.network.http_url())
 }
 
 /// What the boot endpoint at a URL says.
@@ -75,6 +88,26 @@ pub fn fetch(url: &str) -> anyhow::Result<Status> {
     })?;
     serde_json::from_slice(&bytes)
         .with_context(|| format!("{url} answers, but is no boot endpoint of this version"))
+}
+
+/// Tells the boot endpoint which nodes a command has reached by some means, and which not, so that the status says it, too. A
+/// boot endpoint that does not answer does not hear it, and the command does not fail for that.
+pub fn tell_tried(cluster: &Cluster, means: Means, nodes: &[TriedNode]) {
+    let agent = Agent::config_builder()
+        .timeout_global(Some(CONNECT))
+        .timeout_connect(Some(TOLD))
+        .proxy(None)
+        .build()
+        .new_agent();
+    let url = format!("{}/tried", own_url(cluster).trim_end_matches('/'));
+    for nodes in nodes.chunks(MAX_TRIED) {
+        let nodes = nodes.to_vec();
+        let tried = serde_json::to_vec(&Tried { means, nodes });
+        let tried = tried.expect("names and words can always be written as JSON");
+        if agent.post(&url).send(&tried[..]).is_err() {
+            return;
+        }
+    }
 }
 
 /// The status, from what is on disk.

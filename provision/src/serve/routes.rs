@@ -13,10 +13,13 @@ use super::app::{App, Asking};
 use super::connection::Peer;
 use super::form::{self, MAX_REPORT_BYTES};
 use crate::model::MacAddr;
-use crate::status::{Event, Inventory};
+use crate::status::{Event, Inventory, MAX_TRIED, Tried};
 
 /// The largest inventory of a machine, in bytes.
 pub(super) const MAX_INVENTORY_BYTES: usize = 64 << 10;
+
+/// The largest message of a command that has tried to reach nodes, in bytes.
+const MAX_TRIED_BYTES: usize = 1 << 20;
 
 /// How busybox calls itself. The waiting initramfs asks for its script to see whether it was approved; that is no boot.
 const INITRAMFS: &str = "Wget";
@@ -32,6 +35,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
             post(stage).layer(DefaultBodyLimit::max(MAX_REPORT_BYTES)),
         )
         .route("/discover/{mac}", post(discover))
+        .route(
+            "/tried",
+            post(tried).layer(DefaultBodyLimit::max(MAX_TRIED_BYTES)),
+        )
         .route("/status.json", get(status))
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(MAX_INVENTORY_BYTES))
@@ -47,7 +54,7 @@ async fn never_cached(mut response: Response) -> Response {
 }
 
 async fn nothing() -> Response {
-    let known = "there are /boot.ipxe, /boot/MAC.ipxe, /artifact/SHA256, /stage/MAC, /discover/MAC and /status.json\n";
+    let known = "there are /boot.ipxe, /boot/MAC.ipxe, /artifact/SHA256, /stage/MAC, /discover/MAC, /tried and /status.json\n";
     (StatusCode::NOT_FOUND, known).into_response()
 }
 
@@ -140,6 +147,24 @@ fn heard(
         }
         Err(refused) => refused.into_response(),
     }
+}
+
+async fn tried(State(app): State<Arc<App>>, body: Bytes) -> Response {
+    let tried: Tried = match serde_json::from_slice(&body) {
+        Ok(tried) => tried,
+        Err(error) => return Refused(format!("what was tried: {error}")).into_response(),
+    };
+    if tried.nodes.len() > MAX_TRIED {
+        return Refused(format!("more than {MAX_TRIED} nodes at once")).into_response();
+    }
+    for node in tried.nodes {
+        app.hear(Event::Tried {
+            mac: node.mac,
+            means: tried.means,
+            problem: node.problem,
+        });
+    }
+    "heard\n".into_response()
 }
 
 async fn status(State(app): State<Arc<App>>) -> Response {

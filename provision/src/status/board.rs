@@ -41,6 +41,7 @@ pub struct Board {
 enum Change {
     Boot(u64),
     Duplicate,
+    Unreached,
     Unknown,
     Forgotten,
 }
@@ -172,6 +173,22 @@ impl Board {
                     let machine = self.see_unknown(at, mac, Some(address));
                     machine.words = Words::new("waits to be approved");
                     machine.inventory = Some(inventory);
+                }
+            }
+            Event::Tried {
+                mac,
+                means,
+                problem,
+            } => {
+                let is_known = self.known.contains(&mac);
+                if is_known
+                    && self
+                        .records
+                        .entry(mac)
+                        .or_default()
+                        .tried(at, means, problem)
+                {
+                    self.changed.insert((mac, Change::Unreached));
                 }
             }
             Event::Registered { mac, since, words } => {
@@ -403,6 +420,10 @@ impl Board {
                 let duplicate = self.records.get(&mac)?.duplicate.clone()?;
                 Some(Line::Duplicate { mac, duplicate })
             }
+            Change::Unreached => {
+                let unreached = self.records.get(&mac)?.unreached.clone();
+                Some(Line::Unreached { mac, unreached })
+            }
             Change::Boot(number) => {
                 let boots = &self.records.get(&mac)?.boots;
                 let boot = boots.iter().find(|boot| boot.number == number)?.clone();
@@ -423,7 +444,11 @@ impl Board {
                 boot: Box::new(boot.clone()),
             });
             let duplicate = record.duplicate.clone();
-            boots.chain(duplicate.map(|duplicate| Line::Duplicate { mac, duplicate }))
+            let unreached = Some(&record.unreached).filter(|unreached| !unreached.is_empty());
+            let unreached = unreached.cloned();
+            boots
+                .chain(duplicate.map(|duplicate| Line::Duplicate { mac, duplicate }))
+                .chain(unreached.map(|unreached| Line::Unreached { mac, unreached }))
         });
         records.chain(self.unknown.values().cloned().map(Line::Unknown))
     }
@@ -443,6 +468,9 @@ impl Board {
             }
             Line::Duplicate { mac, duplicate } => {
                 self.records.entry(mac).or_default().duplicate = Some(duplicate);
+            }
+            Line::Unreached { mac, unreached } => {
+                self.records.entry(mac).or_default().unreached = unreached;
             }
             Line::Unknown(machine) => {
                 if let Some(address) = machine.address {

@@ -173,16 +173,25 @@ fn of_node(
         .and_then(|record| record.duplicate.as_ref())
         .filter(|duplicate| at.since(duplicate.at) <= DUPLICATE_TOLD);
     let duplicate = duplicate.map(|duplicate| two_machines(node, duplicate, at));
+    let unreached = record.map(|record| record.unreached.clone());
+    let unreached = unreached.unwrap_or_default();
+    let not_reached = unreached.iter().map(|(means, problem)| {
+        let (means, ago) = (means.as_str(), for_people(at.since(problem.at)));
+        format!("{means}: {} ({ago} ago)", problem.words)
+    });
+    let reasons: Vec<String> = duplicate
+        .iter()
+        .cloned()
+        .chain([conclusion.reason])
+        .chain(not_reached)
+        .collect();
     NodeStatus {
         name: node.name.to_string(),
         mac: node.mac.to_string(),
         address: node.address.get(),
         image: node.settings.image.to_string(),
         state: conclusion.state,
-        reason: match &duplicate {
-            Some(duplicate) => format!("{duplicate}; {}", conclusion.reason),
-            None => conclusion.reason,
-        },
+        reason: reasons.join("; "),
         heard: boot.map(|boot| boot.last),
         attempts: conclusion.attempts,
         boot: boot.map(boot_status),
@@ -194,6 +203,7 @@ fn of_node(
             Attached::Unknown | Attached::NotSince(_) => None,
         },
         duplicate,
+        unreached,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{At, BootId, Inventory, Offer, Stage, Words};
+use super::{At, BootId, Inventory, Means, Offer, Stage, Words};
 use crate::model::MacAddr;
 use crate::store::Digest;
 
@@ -78,6 +78,15 @@ pub enum Event {
         address: Ipv4Addr,
         /// What it is.
         inventory: Inventory,
+    },
+    /// A command has tried to reach a node.
+    Tried {
+        /// The node.
+        mac: MacAddr,
+        /// By what.
+        means: Means,
+        /// Why it was not reached; none if it was.
+        problem: Option<Words>,
     },
     /// regex-master has the node's worker.
     Registered {

@@ -1,9 +1,11 @@
 //! What is kept of machines, line by line.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::words::text;
-use super::{Boot, Duplicate, Unknown};
+use super::{Boot, Duplicate, Means, Unknown, Unreached};
 use crate::model::MacAddr;
 
 /// One change. A later line stands in the stead of an earlier one about the same thing, so a
@@ -26,6 +28,14 @@ pub enum Line {
         mac: MacAddr,
         /// What was seen.
         duplicate: Duplicate,
+    },
+    /// By what a node was not reached the last time; nothing, if all was well.
+    Unreached {
+        /// The node.
+        #[serde(with = "text")]
+        mac: MacAddr,
+        /// By what, and why.
+        unreached: BTreeMap<Means, Unreached>,
     },
     /// An unknown machine is like this now.
     Unknown(Unknown),

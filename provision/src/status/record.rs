@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::words::text;
-use super::{At, BootId, Inventory, Stage, Words};
+use super::{At, BootId, Inventory, Means, Stage, Unreached, Words};
 use crate::model::{ImageName, MacAddr};
 use crate::store::Digest;
 
@@ -184,6 +184,8 @@ pub struct Record {
     pub boots: VecDeque<Boot>,
     /// Whether its Ethernet address is somebody else's, too.
     pub duplicate: Option<Duplicate>,
+    /// By what it was not reached when a command last tried.
+    pub unreached: BTreeMap<Means, Unreached>,
     /// Which boot has reported last.
     pub(super) reporter: Option<BootId>,
 }
@@ -192,6 +194,17 @@ impl Record {
     /// Its last boot.
     pub fn current(&self) -> Option<&Boot> {
         self.boots.back()
+    }
+
+    /// Notes what came of trying to reach it. Tells whether that changes what is known.
+    pub(super) fn tried(&mut self, at: At, means: Means, problem: Option<Words>) -> bool {
+        match problem {
+            Some(words) => {
+                self.unreached.insert(means, Unreached { at, words });
+                true
+            }
+            None => self.unreached.remove(&means).is_some(),
+        }
     }
 
     /// Begins a boot.

@@ -3,11 +3,12 @@
 //!
 //! Times are milliseconds, moments milliseconds since 1970. Fields are added, never renamed.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{At, BootId, Inventory, Stage, Words};
+use super::{At, BootId, Inventory, Means, Stage, Unreached, Words};
 
 /// Everything that is known, at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,9 @@ pub struct NodeStatus {
     pub worker: Option<WorkerStatus>,
     /// Two machines have its Ethernet address.
     pub duplicate: Option<String>,
+    /// By what it was not reached when a command last tried, and why.
+    #[serde(default)]
+    pub unreached: BTreeMap<Means, Unreached>,
 }
 
 /// A boot.

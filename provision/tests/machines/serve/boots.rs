@@ -116,7 +116,7 @@ fn a_node_boots_and_is_remembered_over_restarts() {
 
     // What was on disk is told without anybody who serves.
     server.end();
-    let (code, out, told) = site.run_alone(&["status", "--json"]);
+    let (code, out, told) = site.run(&["status", "--json"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(
         told.contains("does not answer") && told.contains("what it has kept"),
@@ -125,7 +125,7 @@ fn a_node_boots_and_is_remembered_over_restarts() {
     let status: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
     assert_eq!(status["serving_since"], serde_json::Value::Null);
     assert_eq!(status["nodes"][1]["state"], "up");
-    let (code, out, told) = site.run_alone(&["status", "s1"]);
+    let (code, out, told) = site.run(&["status", "s1"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(out.contains("verified") && out.contains("id b-1"), "{out}");
 }
