@@ -48,7 +48,9 @@ pub(crate) fn enter(arguments: &[&str], limit: Duration) -> Entry {
         eprintln!("\n*** NOT TESTED: no machine was booted, for here {missing}. ***\n");
         return Entry::Done;
     }
-    let mut child = Command::new("unshare")
+    // Killed with us, whoever kills us; and with it goes all that is inside.
+    let mut child = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--", "unshare"])
         .args([
             "--net",
             "--mount",
@@ -63,7 +65,7 @@ pub(crate) fn enter(arguments: &[&str], limit: Duration) -> Entry {
         // The network that is left, for what must be fetched: see `over_there`.
         .stdin(File::open(OUTER_NETWORK).expect("every process has a network"))
         .spawn()
-        .expect("unshare is part of util-linux");
+        .expect("setpriv and unshare are part of util-linux");
     let end = Instant::now() + limit;
     let status = loop {
         if let Some(status) = child.try_wait().expect("it is our child") {
