@@ -23,7 +23,7 @@ mod site;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -127,7 +127,7 @@ fn measure(rounds: usize, nodes: usize) {
         .map(|number| machine(number, Firmware::Bios))
         .collect();
     let known: Vec<(&Machine, Option<&str>)> = all.iter().map(|machine| (machine, None)).collect();
-    let mut site = furnish(directory, &known, "");
+    let (mut site, _lock) = furnish(directory, &known, "");
 
     let mut measured: BTreeMap<&str, Times> = BTreeMap::new();
     for round in 1..=rounds {
@@ -177,7 +177,7 @@ fn measure_modes(rounds: usize) {
         .collect();
     let profiles = MODES.map(|(name, settings)| format!("\n[profile.{name}]\n{settings}\n"));
     let profiles = profiles.concat();
-    let mut site = furnish(directory, &known, &profiles);
+    let (mut site, _lock) = furnish(directory, &known, &profiles);
 
     let way = WAYS[1];
     let mut measured: BTreeMap<&str, Times> = BTreeMap::new();
@@ -205,9 +205,9 @@ fn measure_modes(rounds: usize) {
 }
 
 /// The site of a benchmark, with its image built and its daemons started.
-fn furnish(directory: &Path, nodes: &[(&Machine, Option<&str>)], profiles: &str) -> Site {
+fn furnish(directory: &Path, nodes: &[(&Machine, Option<&str>)], profiles: &str) -> (Site, File) {
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
-    rig::clear(&kept.join("provision"));
+    let lock = rig::clear(&kept.join("provision"));
     rig::furnish(&kept);
     fs::create_dir_all(site::data()).expect("/srv is ours");
     let file = site::describe(directory, nodes, profiles);
@@ -215,7 +215,7 @@ fn furnish(directory: &Path, nodes: &[(&Machine, Option<&str>)], profiles: &str)
     rig::hide_run();
     site::provision(&file, &["apply"]);
     let machines: Vec<&Machine> = nodes.iter().map(|(machine, _)| *machine).collect();
-    Site::open(directory, &machines)
+    (Site::open(directory, &machines), lock)
 }
 
 /// Boots machines at once, and notes when each reached its stages.

@@ -50,7 +50,7 @@ fn inside() {
     // The image's packages are kept from run to run; all else is made anew.
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
     let work = tempfile::tempdir().expect("the directory for temporary files can be written");
-    rig::clear(&kept.join("provision"));
+    let _lock = rig::clear(&kept.join("provision"));
     rig::furnish(&kept);
     fs::create_dir_all(site::data()).expect("/srv is ours");
     corpus(site::data());

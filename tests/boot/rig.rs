@@ -160,7 +160,8 @@ pub(crate) fn furnish(data: &Path) {
         ],
     );
     run("ip", &["link", "set", "mon0", "master", BRIDGE, "up"]);
-    run("ip", &["link", "set", "mon1", "up"]);
+    // Its end is this machine, too, but must not answer for the bridge's address: daemons listen on the bridge.
+    run("ip", &["link", "set", "mon1", "arp", "off", "up"]);
     run("ip", &["link", "set", BRIDGE, "up"]);
     for number in 0..TAPS {
         let tap = tap(number);
@@ -190,9 +191,17 @@ pub(crate) fn over_there(inner: &Command) -> Command {
     outer
 }
 
-/// Empties a directory, but for what was fetched from a mirror.
-pub(crate) fn clear(directory: &Path) {
+/// Empties the directory of a rig, but for what was fetched from a mirror, and keeps it for this process as long as what is
+/// given back is held.
+pub(crate) fn clear(directory: &Path) -> File {
     fs::create_dir_all(directory).expect("the target directory is ours");
+    let lock = directory.with_extension("lock");
+    let lock = File::create(lock).expect("the target directory is ours");
+    assert!(
+        lock.try_lock().is_ok(),
+        "another rig uses {}; wait until it is done",
+        directory.display()
+    );
     for entry in fs::read_dir(directory).expect("it is there") {
         let entry = entry.expect("it can be listed");
         if entry.file_name() == "cache" {
@@ -206,6 +215,7 @@ pub(crate) fn clear(directory: &Path) {
         };
         gone.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
+    lock
 }
 
 /// The name of a tap.
