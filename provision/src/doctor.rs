@@ -10,6 +10,7 @@ mod clock;
 mod dhcp;
 mod disk;
 mod firewall;
+mod images;
 mod network;
 mod services;
 
@@ -106,5 +107,6 @@ pub fn examine(cluster: &Cluster, options: Options) -> Vec<Finding> {
     findings.extend(firewall::look(cluster));
     findings.extend(clock::look(cluster));
     findings.extend(disk::look(cluster));
+    findings.extend(images::look(cluster));
     findings
 }

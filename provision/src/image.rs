@@ -11,7 +11,7 @@
 //!
 //! Invariants:
 //! - what runs in an image runs in namespaces that die with this process ([`inside`]);
-//! - a path of an image means a place in the image, never one of the master ([`root`]);
+//! - a path of an image means a place in the image, never one of the master (`root`);
 //! - equal inputs give equal bytes, where `SOURCE_DATE_EPOCH` says what time it is.
 
 mod base;

@@ -14,9 +14,9 @@
 //! that one is loaded, and served from then on. One that cannot be loaded is told in the status, and the one of
 //! before is served on.
 //!
-//! - pure: [`head`], [`answer`] (artifacts), [`form`] (reports), [`chain`] (machines that go round), [`dhcp_log`];
-//! - [`connection`] sends, [`routes`] answers, [`app`] knows; [`supervise`] runs dnsmasq and Ganesha where nobody else
-//!   does; [`masters`] asks regex-master; [`keep`] writes down what was heard.
+//! - pure: [`head`], `answer` (artifacts), [`form`] (reports), [`chain`] (machines that go round), [`dhcp_log`];
+//! - `connection` sends, `routes` answers, [`app`] knows; [`supervise`] runs dnsmasq and Ganesha where nobody else
+//!   does; `masters` asks regex-master; `keep` writes down what was heard.
 //!
 //! Invariants: no request can end the process or make it hold more than the limits named here allow; what a
 //! machine says is kept, and never believed where it matters: it changes nothing that another machine boots.
