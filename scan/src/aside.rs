@@ -1,17 +1,17 @@
-//! Searches over lines that can be cancelled while the regex engine is at work.
+//! Searches that can be cancelled while the regex engine is at work.
 //!
-//! Where matches may span lines, a search for the next match runs through all that is left of the file, and the engine
-//! looks up from nothing. So a large file is searched **aside**, on a thread of its own, while its scanner waits for
-//! the end of that and for the flag. When the flag is raised first, the scanner turns away at once, and the thread ends at the
-//! next match, or the file's end, with nobody to tell.
+//! A search for the next match runs through all that is left of a line, or of the file where matches may span lines, and the engine
+//! looks up from nothing. So a long line, or such a large file, is searched **aside**, on a thread of its own, while its scanner
+//! waits for what that finds and for the flag. When the flag is raised first, the scanner turns away at once, and the thread ends at
+//! the next match, or the end of what it searches, with nobody to tell.
 //!
-//! Invariant: of such abandoned threads there are at most [`MAX_ABANDONED`]; while there are so many, files are searched in
+//! Invariant: of such abandoned threads there are at most [`MAX_ABANDONED`]; while there are so many, everything is searched in
 //! place.
 
 use std::io::Read;
 use std::panic::resume_unwind;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::interrupt::Input;
 use crate::matches::Matches;
 use crate::scanner::{Nul, Scanner, Source};
 
-/// A file of at most so many bytes is searched in place. Slow patterns, such as those with word boundaries between letters that
+/// A line, or a file whose matches may span lines, of at most so many bytes is searched in place. Slow patterns, such as those with word boundaries between letters that
 /// are not ASCII, take some 10 MB a second.
-const IN_PLACE_BYTES: usize = 512 << 10;
+pub(crate) const IN_PLACE_BYTES: usize = 512 << 10;
 
 /// How often the flag is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -31,6 +31,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// The most threads, of all scanners of the process, whose search was cancelled and goes on to its next match. Each keeps
 /// its file in memory.
 const MAX_ABANDONED: usize = 16;
+
+/// How much that a thread has found may wait.
+const WAITING: usize = 4;
 
 /// See [`MAX_ABANDONED`].
 static ABANDONED: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
@@ -118,34 +121,72 @@ impl Scanner {
         out: &mut Matches,
     ) -> Result<bool, ScanError> {
         let mut other = self.other.take().unwrap_or_else(|| Box::new(self.twin()));
-        let (tell, told) = mpsc::sync_channel(1);
         let bytes = Arc::new(bytes);
         let of_thread = Arc::clone(&bytes);
-        let thread = start(move || {
+        let search = move |tell: &SyncSender<_>| {
             let mut out = Matches::new();
             let result = other.scan_in_place(&of_thread, nul, &mut out);
             // Nobody listens any more when the scanner has turned away.
             let _ = tell.send((other, out, result));
-        });
-        let Some(thread) = thread else {
-            return self.scan_in_place(&bytes, nul, out);
         };
-        loop {
-            match told.recv_timeout(LOOK_INTERVAL) {
-                Ok((other, found, result)) => {
-                    self.other = Some(other);
-                    *out = found;
-                    return result;
-                }
-                Err(RecvTimeoutError::Timeout) if self.cancel.load(Ordering::Relaxed) => {
+        let mut told = None;
+        let aside = search_aside(&self.cancel, search, |found| {
+            told = Some(found);
+            true
+        });
+        match (aside, told) {
+            (Aside::Cancelled, _) => Err(ScanError::Cancelled),
+            (Aside::Done, Some((other, found, result))) => {
+                self.other = Some(other);
+                *out = found;
+                result
+            }
+            // Without a thread nothing is told.
+            (Aside::NoThread | Aside::Done, _) => self.scan_in_place(&bytes, nul, out),
+        }
+    }
+}
+
+/// What became of a search aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aside {
+    /// It has ended, or no more was wanted.
+    Done,
+    /// The flag was raised first.
+    Cancelled,
+    /// It was not begun: there was no thread for it.
+    NoThread,
+}
+
+/// Runs `search` on a thread of its own, and hands what it tells to `each`, until that wants no more. Turns away when the flag is
+/// raised.
+pub(crate) fn search_aside<T: Send + 'static>(
+    cancel: &AtomicBool,
+    search: impl FnOnce(&SyncSender<T>) + Send + 'static,
+    mut each: impl FnMut(T) -> bool,
+) -> Aside {
+    let (tell, told) = mpsc::sync_channel(WAITING);
+    let Some(thread) = start(move || search(&tell)) else {
+        return Aside::NoThread;
+    };
+    loop {
+        match told.recv_timeout(LOOK_INTERVAL) {
+            Ok(found) => {
+                if !each(found) {
                     abandoned().push(thread);
-                    return Err(ScanError::Cancelled);
+                    return Aside::Done;
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    let panic = thread.join().expect_err("it has told nothing");
+            }
+            Err(RecvTimeoutError::Timeout) if cancel.load(Ordering::Relaxed) => {
+                abandoned().push(thread);
+                return Aside::Cancelled;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                if let Err(panic) = thread.join() {
                     resume_unwind(panic);
                 }
+                return Aside::Done;
             }
         }
     }

@@ -3,16 +3,19 @@
 //! The searcher looks up only between matches and reads, and in a large buffer without a
 //! match that is too rare. So its matcher is wrapped: what it searches for lines is
 //! cut, at line ends, into pieces of [`PIECE_BYTES`], and the flag is read before each.
-//! One search in one piece or one line is not interrupted; nor is one in a file, when matches span lines: a large file is
+//! One search in one piece is not interrupted. A line that is longer by far, and a large file whose matches may span lines, is
 //! searched aside, see [`crate::aside`].
 
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 
-use grep_matcher::{ByteSet, LineMatchKind, LineTerminator, Match, Matcher, NoCaptures};
+use grep_matcher::{ByteSet, LineMatchKind, LineTerminator, Match, Matcher, NoCaptures, NoError};
 use grep_regex::RegexMatcher;
-use memchr::memchr;
+use memchr::{memchr, memrchr};
+
+use crate::aside::{Aside, IN_PLACE_BYTES, search_aside};
 
 /// How much is searched, about, between two looks at the flag.
 const PIECE_BYTES: usize = 64 << 10;
@@ -44,10 +47,35 @@ impl Interruptible<'_> {
     }
 
     fn candidate(&self, piece: &[u8]) -> Result<Option<LineMatchKind>, Interrupted> {
+        self.find(piece, RegexMatcher::find_candidate_line)
+    }
+
+    /// One search; aside, where it may take long.
+    fn find<T: Send + 'static>(
+        &self,
+        bytes: &[u8],
+        find: impl Fn(&RegexMatcher, &[u8]) -> Result<T, NoError> + Copy + Send + 'static,
+    ) -> Result<T, Interrupted> {
         self.check()?;
-        self.inner
-            .find_candidate_line(piece)
-            .map_err(|_| Interrupted)
+        if bytes.len() > IN_PLACE_BYTES {
+            let (matcher, copy) = (self.inner.clone(), bytes.to_vec());
+            let mut told = None;
+            let search = move |tell: &SyncSender<_>| {
+                // Nobody listens any more when the scanner has turned away.
+                let _ = tell.send(find(&matcher, &copy));
+            };
+            let aside = search_aside(self.cancel, search, |found| {
+                told = Some(found);
+                true
+            });
+            match (aside, told) {
+                (Aside::Cancelled, _) => return Err(Interrupted),
+                (_, Some(found)) => return found.map_err(|_| Interrupted),
+                // Without a thread nothing is told.
+                (Aside::NoThread | Aside::Done, None) => {}
+            }
+        }
+        find(self.inner, bytes).map_err(|_| Interrupted)
     }
 }
 
@@ -65,11 +93,11 @@ impl Matcher for Interruptible<'_> {
         Ok(NoCaptures::new())
     }
 
+    /// The searcher asks once for each line.
     fn shortest_match_at(&self, haystack: &[u8], at: usize) -> Result<Option<usize>, Interrupted> {
-        self.check()?;
-        self.inner
-            .shortest_match_at(haystack, at)
-            .map_err(|_| Interrupted)
+        self.find(haystack, move |matcher, haystack| {
+            matcher.shortest_match_at(haystack, at)
+        })
     }
 
     fn non_matching_bytes(&self) -> Option<&ByteSet> {
@@ -83,28 +111,37 @@ impl Matcher for Interruptible<'_> {
     /// Called only for patterns no match of which holds a line terminator.
     fn find_candidate_line(&self, haystack: &[u8]) -> Result<Option<LineMatchKind>, Interrupted> {
         let mut start = 0;
-        while let Some(rest) = haystack.get(start + PIECE_BYTES..) {
-            let Some(line_rest) = memchr(self.terminator, rest) else {
-                break;
-            };
-            let end = start + PIECE_BYTES + line_rest + 1;
-            match self.candidate(&haystack[start..end])? {
+        loop {
+            let rest = &haystack[start..];
+            let length = self.piece(rest);
+            let is_last = length == rest.len();
+            match self.candidate(&rest[..length])? {
                 Some(LineMatchKind::Candidate(at)) => {
                     return Ok(Some(LineMatchKind::Candidate(start + at)));
                 }
                 // A match at the end of the piece is empty, as it does not hold the terminator
                 // before it. It belongs to the line behind, which the next piece decides.
-                Some(LineMatchKind::Confirmed(at)) if start + at < end => {
+                Some(LineMatchKind::Confirmed(at)) if at < length || is_last => {
                     return Ok(Some(LineMatchKind::Confirmed(start + at)));
                 }
-                Some(LineMatchKind::Confirmed(_)) | None => start = end,
+                Some(LineMatchKind::Confirmed(_)) | None if is_last => return Ok(None),
+                Some(LineMatchKind::Confirmed(_)) | None => start += length,
             }
         }
-        let last = self.candidate(&haystack[start..])?;
-        Ok(last.map(|kind| match kind {
-            LineMatchKind::Confirmed(at) => LineMatchKind::Confirmed(start + at),
-            LineMatchKind::Candidate(at) => LineMatchKind::Candidate(start + at),
-        }))
+    }
+}
+
+impl Interruptible<'_> {
+    /// How much of `rest` is searched next: whole lines; a long one by itself, so that it is copied only once.
+    fn piece(&self, rest: &[u8]) -> usize {
+        let Some(behind) = rest.get(PIECE_BYTES..) else {
+            return rest.len();
+        };
+        let end = memchr(self.terminator, behind).map_or(rest.len(), |at| PIECE_BYTES + at + 1);
+        if end <= IN_PLACE_BYTES {
+            return end;
+        }
+        memrchr(self.terminator, &rest[..PIECE_BYTES]).map_or(end, |at| at + 1)
     }
 }
 

@@ -5,11 +5,13 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 
 use grep_matcher::{Captures, LineTerminator, Match, Matcher};
 use grep_regex::{RegexCaptures, RegexMatcher};
 use grep_searcher::{Searcher, Sink, SinkContext, SinkContextKind, SinkFinish, SinkMatch};
 
+use crate::aside::{Aside, IN_PLACE_BYTES, search_aside};
 use crate::error::Stop;
 use crate::matches::{KIND_BREAK, KIND_CONTEXT_AFTER, KIND_CONTEXT_BEFORE, KIND_MATCH, Matches};
 use crate::spec::Want;
@@ -17,6 +19,9 @@ use crate::spec::Want;
 /// How far behind a record over several lines the matcher may look to find its submatches
 /// again, in bytes. ripgrep's value: spans must be the same.
 const LOOK_AHEAD_BYTES: usize = 128;
+
+/// How many submatches of a long line are told at once.
+const TOLD_SUBMATCHES: usize = 1024;
 
 /// What a scanner gathers: the same for all files.
 #[derive(Debug, Clone)]
@@ -203,30 +208,25 @@ impl FileSink<'_> {
             // The caller finds out which of both it was.
             out.cost() <= limit && !cancel.load(Ordering::Relaxed)
         };
-        let result = match (&self.wanted.replacement, self.captures.as_deref_mut()) {
-            (Some(replacement), Some(captures)) => {
-                let matcher = self.matcher;
-                matcher.captures_iter_at(haystack, range.start, captures, |groups| {
-                    let Some(found) = groups.get(0).filter(|m| m.start() < range.end) else {
-                        return false;
-                    };
-                    let start = out.replacement_text.len();
-                    groups.interpolate(
-                        |name| matcher.capture_index(name),
-                        haystack,
-                        replacement,
-                        &mut out.replacement_text,
-                    );
-                    let length = out.replacement_text.len() - start;
-                    out.replacement_lengths.push(narrow(length));
-                    push(out, found)
-                })
-            }
-            _ => self.matcher.find_iter_at(haystack, range.start, |found| {
-                found.start() < range.end && push(out, found)
-            }),
+        let replacing = match (&self.wanted.replacement, self.captures.as_deref_mut()) {
+            (Some(replacement), Some(captures)) => Some((&replacement[..], captures)),
+            _ => None,
         };
-        infallible(&result);
+        let is_replaced = replacing.is_some();
+        search_submatches(
+            self.matcher,
+            cancel,
+            haystack,
+            &range,
+            replacing,
+            |found, text| {
+                if is_replaced {
+                    out.replacement_text.extend_from_slice(text);
+                    out.replacement_lengths.push(narrow(text.len()));
+                }
+                push(out, found)
+            },
+        );
         let count = narrow(out.submatch_starts.len() - before);
         out.submatch_counts.push(count);
         count
@@ -236,12 +236,11 @@ impl FileSink<'_> {
         let range = found.bytes_range_in_buffer();
         let haystack = self.haystack(found.buffer(), &range);
         let mut count = 0;
-        let result = self.matcher.find_iter_at(haystack, range.start, |found| {
-            let inside = found.start() < range.end && !self.cancel.load(Ordering::Relaxed);
-            count += u64::from(inside);
-            inside
+        search_submatches(self.matcher, self.cancel, haystack, &range, None, |_, _| {
+            let goes_on = !self.cancel.load(Ordering::Relaxed);
+            count += u64::from(goes_on);
+            goes_on
         });
-        infallible(&result);
         self.check_cancelled()?;
         Ok(count)
     }
@@ -285,6 +284,73 @@ fn narrow(size: usize) -> u32 {
         "a record is at most max_line_bytes, which is at most u32::MAX, and results of a file \
          end the scan at 1 GiB",
     )
+}
+
+/// Searches for the matches that begin in `range`, and hands each, with what replaces it, to `each`, until that wants no more;
+/// aside, where that may take long.
+fn search_submatches(
+    matcher: &RegexMatcher,
+    cancel: &AtomicBool,
+    haystack: &[u8],
+    range: &Range<usize>,
+    replacing: Option<(&[u8], &mut RegexCaptures)>,
+    mut each: impl FnMut(Match, &[u8]) -> bool,
+) {
+    if range.len() > IN_PLACE_BYTES {
+        let (matcher, haystack, range) = (matcher.clone(), haystack.to_vec(), range.clone());
+        let replacing = replacing
+            .as_ref()
+            .map(|(replacement, captures)| (replacement.to_vec(), RegexCaptures::clone(captures)));
+        let search = move |tell: &SyncSender<Vec<(Match, Vec<u8>)>>| {
+            let mut replacing = replacing;
+            let replacing = replacing
+                .as_mut()
+                .map(|(replacement, captures)| (&replacement[..], captures));
+            let mut found = Vec::new();
+            find_submatches(&matcher, &haystack, &range, replacing, |submatch, text| {
+                found.push((submatch, text.to_vec()));
+                // An error says that nobody listens any more.
+                found.len() < TOLD_SUBMATCHES || tell.send(std::mem::take(&mut found)).is_ok()
+            });
+            let _ = tell.send(found);
+        };
+        let mut all = |found: Vec<(Match, Vec<u8>)>| {
+            let mut found = found.into_iter();
+            found.all(|(submatch, text)| each(submatch, &text))
+        };
+        if search_aside(cancel, search, &mut all) != Aside::NoThread {
+            return;
+        }
+    }
+    find_submatches(matcher, haystack, range, replacing, each);
+}
+
+/// The same, in place.
+fn find_submatches(
+    matcher: &RegexMatcher,
+    haystack: &[u8],
+    range: &Range<usize>,
+    replacing: Option<(&[u8], &mut RegexCaptures)>,
+    mut each: impl FnMut(Match, &[u8]) -> bool,
+) {
+    let result = match replacing {
+        Some((replacement, captures)) => {
+            let mut text = Vec::new();
+            matcher.captures_iter_at(haystack, range.start, captures, |groups| {
+                let Some(found) = groups.get(0).filter(|m| m.start() < range.end) else {
+                    return false;
+                };
+                text.clear();
+                let index = |name: &str| matcher.capture_index(name);
+                groups.interpolate(index, haystack, replacement, &mut text);
+                each(found, &text)
+            })
+        }
+        None => matcher.find_iter_at(haystack, range.start, |found| {
+            found.start() < range.end && each(found, &[])
+        }),
+    };
+    infallible(&result);
 }
 
 /// The matcher of `grep-regex` has no errors.

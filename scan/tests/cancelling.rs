@@ -95,39 +95,101 @@ fn worked(name: &str) -> u64 {
 
 /// The flag is raised while the regex engine is at work in one search, which would take far longer.
 #[test]
-fn a_running_search_over_lines_is_cancelled() {
+fn a_running_search_is_cancelled() {
+    // The engine does not stop within what looks like a match to its end.
+    let long = "é".repeat(8 << 20);
+    let line = format!("short\nshort\n{long}\n");
+    let rest = format!("é 1{long}\n");
+    is_cancelled("a file", &long, true, None, "reader");
+    is_cancelled("a line of a slice", &line, false, None, "slice");
+    is_cancelled("a line of a stream", &line, false, None, "reader");
+    is_cancelled("a line of a part", &line, false, None, "part");
+    is_cancelled("a line without an end", &long, false, None, "slice");
+    is_cancelled("the rest of a line", &rest, false, None, "part");
+    is_cancelled("a replaced rest", &rest, false, Some("x"), "slice");
+}
+
+fn is_cancelled(name: &str, large: &str, multi_line: bool, replacement: Option<&str>, way: &str) {
+    let search = SearchSpec {
+        submatches: true,
+        replacement: replacement.map(|text| text.as_bytes().to_vec()),
+        ..SearchSpec::default()
+    };
     let cancel = Arc::new(AtomicBool::new(false));
     let spec = PatternSpec {
-        multi_line: true,
+        multi_line,
         ..pattern(r"\b\w+\b\s+\b\d")
     };
     let compiled = Pattern::compile(&spec).expect("a good pattern");
-    let scanner = Scanner::new(&compiled, &SearchSpec::default(), Arc::clone(&cancel));
+    let scanner = Scanner::new(&compiled, &search, Arc::clone(&cancel));
     let mut scanner = scanner.expect("a good search");
     let mut out = Matches::new();
-    // The engine does not stop within a line that looks like a match to its end.
-    let large = "é".repeat(16 << 20);
     let ended = AtomicBool::new(false);
     std::thread::scope(|threads| {
         let raiser = threads.spawn(|| {
-            // A fifth of a second: it has read the file, and is deep in it.
+            // A fifth of a second of work: it has read the file, and is deep in it.
             while worked("scan-aside") < 20 && !ended.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }
             cancel.store(true, Ordering::Relaxed);
             Instant::now()
         });
-        let result = scanner.scan_reader(large.as_bytes(), false, &mut out);
+        let bytes = large.as_bytes();
+        let result = match way {
+            "slice" => scanner.scan_slice(bytes, false, &mut out).map(drop),
+            "reader" => scanner.scan_reader(bytes, false, &mut out).map(drop),
+            _ => scanner.scan_part(bytes, 0, 1 << 30, &mut out).map(drop),
+        };
         let now = Instant::now();
         ended.store(true, Ordering::Relaxed);
-        assert!(matches!(result, Err(ScanError::Cancelled)), "{result:?}");
+        assert!(
+            matches!(result, Err(ScanError::Cancelled)),
+            "{name}: {result:?}"
+        );
         let took = now.saturating_duration_since(raiser.join().expect("it does not panic"));
         // 100 ms is promised; a busy machine may stop a thread for longer.
-        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(took < Duration::from_secs(2), "{name}: {took:?}");
     });
     assert_eq!(out, Matches::new());
     // It does not wait for what it has turned away from.
     cancel.store(false, Ordering::Relaxed);
-    let hit = scanner.scan_reader("é\n1".as_bytes(), false, &mut out);
-    assert!(hit.expect("the flag is down"));
+    let text = if multi_line { "é\n1" } else { "é 1" };
+    let hit = scanner.scan_reader(text.as_bytes(), false, &mut out);
+    assert!(hit.expect("the flag is down"), "{name}");
+    // The next one counts the work of its own thread.
+    while worked("scan-aside") > 0 {
+        std::thread::yield_now();
+    }
+}
+
+/// What is found in long lines is what is found in short ones, whoever searches them.
+#[test]
+fn long_lines_are_searched_as_short_ones() {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let line = "word 1 and word 2, ".repeat(1 << 16);
+    let text = format!("word 0\n{line}\nnothing\n{line}");
+    let compiled = Pattern::compile(&pattern(r"w(o)rd \d")).expect("a good pattern");
+    for replacement in [None, Some(b"<$1>".to_vec())] {
+        let search = SearchSpec {
+            submatches: true,
+            line_numbers: true,
+            offsets: true,
+            replacement: replacement.clone(),
+            ..SearchSpec::default()
+        };
+        let scanner = Scanner::new(&compiled, &search, Arc::clone(&cancel));
+        let mut scanner = scanner.expect("a good search");
+        let mut out = Matches::new();
+        let hit = scanner.scan_slice(text.as_bytes(), false, &mut out);
+        assert!(hit.expect("it is not cancelled"));
+        let each = 2 << 16;
+        assert_eq!(out.line_numbers, [1, 2, 4]);
+        assert_eq!(out.submatch_counts, [1, each, each]);
+        assert_eq!(out.submatch_starts[..4], [0, 0, 11, 19]);
+        assert_eq!(out.submatch_ends[..4], [6, 6, 17, 25]);
+        assert_eq!(out.matches, 1 + 2 * u64::from(each));
+        if replacement.is_some() {
+            assert_eq!(out.replacement_text, b"<o>".repeat(1 + 2 * each as usize));
+        }
+    }
 }
