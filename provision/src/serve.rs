@@ -50,14 +50,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 pub use ask::{Answer, ask, fetch, kept, listen_address, states, tell_tried};
-pub use generation::{Served, ServedError};
+pub use generation::Served;
 
+use crate::apply::generation::current_number;
 use crate::status::Board;
 use crate::status::journal::Journal;
 use crate::store::Store;
 use app::{App, Trouble};
 use connection::Peer;
-use generation::current_number;
 
 /// How often the link to the generation is looked at.
 const LOOK: Duration = Duration::from_millis(500);

@@ -1,113 +1,15 @@
 //! What nodes boot: a generation, loaded.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-
-use crate::model::{self, Cluster, ExportServer, ImageName, LoadError, MacAddr, NfsVersion, Node};
+use crate::apply::generation::{self, GenerationError, Indexed};
+use crate::model::{Cluster, ExportServer, MacAddr, NfsVersion, Node};
 use crate::render::overlay::{self, HostKey};
 use crate::render::{Boot, Effect, Images, Service};
 use crate::status::Offer;
-use crate::store::{Digest, Store, StoreError};
-
-/// The largest of the files that describe a generation.
-const MAX_INDEX_BYTES: u64 = 64 << 20;
-
-/// Why a generation cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum ServedError {
-    /// A file of it cannot be read.
-    #[error("cannot read {}", .path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The link leads elsewhere.
-    #[error("{} leads to {}, which is no generation; remove the link and run `regex-provision apply`", .path.display(), .target.display())]
-    NotALink {
-        /// The link.
-        path: PathBuf,
-        /// Where it leads.
-        target: PathBuf,
-    },
-    /// A file of it is not what this version reads.
-    #[error("{} is damaged, or of another version of regex-provision", .path.display())]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
-    /// Its cluster.toml is not right for this version.
-    #[error(transparent)]
-    Cluster(#[from] LoadError),
-    /// An image of it is gone.
-    #[error("generation {number} boots the image {image}, which is not there any more")]
-    Image {
-        /// Which generation.
-        number: u32,
-        /// The name of the image.
-        image: ImageName,
-        /// Why.
-        source: StoreError,
-    },
-}
-
-/// What is read of a generation's `index.json`.
-#[derive(Debug, Deserialize)]
-struct Index {
-    files: Vec<Indexed>,
-}
-
-/// A file of a generation.
-#[derive(Debug, Deserialize)]
-struct Indexed {
-    /// Who reads it, and what makes it read it again.
-    service: Option<(Service, Effect)>,
-    /// The digest of what it holds.
-    sha256: Digest,
-}
-
-/// The number of the generation in force; none if nothing was applied yet.
-pub(super) fn current_number(store: &Store) -> Result<Option<u32>, ServedError> {
-    let path = store.root().join("current");
-    let target = match fs::read_link(&path) {
-        Ok(target) => target,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(ServedError::Read { path, source }),
-    };
-    let name = target
-        .strip_prefix("generations")
-        .ok()
-        .and_then(Path::to_str);
-    match name.and_then(|name| name.parse().ok()) {
-        Some(number) => Ok(Some(number)),
-        None => Err(ServedError::NotALink { path, target }),
-    }
-}
-
-fn read_json<T: DeserializeOwned>(path: PathBuf) -> Result<T, ServedError> {
-    let read = || {
-        let length = fs::metadata(&path)?.len();
-        if length > MAX_INDEX_BYTES {
-            let what = format!("it has {length} bytes, the limit is {MAX_INDEX_BYTES}");
-            return Err(io::Error::new(ErrorKind::InvalidData, what));
-        }
-        fs::read(&path)
-    };
-    let bytes = match read() {
-        Ok(bytes) => bytes,
-        Err(source) => return Err(ServedError::Read { path, source }),
-    };
-    serde_json::from_slice(&bytes).map_err(|source| ServedError::Damaged { path, source })
-}
+use crate::store::{Digest, Store};
 
 /// A generation, and what it offers to each node. Offers are made when they are first wanted, and
 /// kept: the same node gets the same bytes for as long as the generation is in force.
@@ -127,37 +29,17 @@ pub struct Served {
 
 impl Served {
     /// Loads the generation in force; none if nothing was applied yet.
-    pub fn load(store: &Store) -> Result<Option<Self>, ServedError> {
-        let Some(number) = current_number(store)? else {
+    pub fn load(store: &Store) -> Result<Option<Self>, GenerationError> {
+        let Some(generation) = generation::current(store)? else {
             return Ok(None);
         };
-        let directory = store.generations().join(number.to_string());
-        let cluster = model::load(&directory.join("cluster.toml"))?;
-        let digests: BTreeMap<String, Digest> = read_json(directory.join("images.json"))?;
-        let mut images = Vec::new();
-        for (name, digest) in digests {
-            // A name that is none was not written by us.
-            let Ok(image) = name.parse::<ImageName>() else {
-                continue;
-            };
-            match store.manifest(digest) {
-                Ok(manifest) => images.push((image, digest, manifest)),
-                Err(source) => {
-                    return Err(ServedError::Image {
-                        number,
-                        image,
-                        source,
-                    });
-                }
-            }
-        }
-        let Index { files } = read_json(directory.join("index.json"))?;
+        let cluster = generation.cluster()?;
         let empty = |node: &Node| (node.mac, OnceLock::new());
         Ok(Some(Self {
-            number,
-            images: images.into_iter().collect(),
+            number: generation.number,
+            images: generation.images(store)?,
             store: store.clone(),
-            files,
+            files: generation.index.files,
             offers: cluster.nodes().iter().map(empty).collect(),
             overlays: Mutex::default(),
             are_all_made: OnceLock::new(),
