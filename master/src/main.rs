@@ -73,7 +73,8 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("regex-master: {error:#}");
+            // Not with `eprintln!`, which panics where nobody listens.
+            let _ = writeln!(std::io::stderr(), "regex-master: {error:#}");
             ExitCode::from(EXIT_ERROR)
         }
     }

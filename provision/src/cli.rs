@@ -109,7 +109,8 @@ pub fn main() -> ExitCode {
         Command::Man(args) => help::man(&args).map(done),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("regex-provision: {error:#}");
+        // Not with `eprintln!`, which panics where nobody listens.
+        output::tell(&format!("regex-provision: {error:#}\n"));
         ExitCode::from(2)
     })
 }

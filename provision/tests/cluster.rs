@@ -302,3 +302,25 @@ fn what_help_says() {
     ];
     insta::assert_snapshot!(commands.iter().map(help).collect::<Vec<_>>().concat());
 }
+
+/// Where nobody listens any more, the exit status remains.
+#[test]
+fn messages_that_cannot_be_written_do_no_harm() {
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let status = Command::new(env!("CARGO_BIN_EXE_regex-provision"))
+        .args(["check", "/nowhere/cluster.toml"])
+        .stderr(full.expect("Linux has it"))
+        .status()
+        .expect("the binary under test starts");
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+fn a_fake_root_must_be_there() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let told = failed(&dir, &["plan", "--root", "nowhere"], "");
+    assert!(
+        told.contains("there is no such directory; make it first"),
+        "{told}"
+    );
+}

@@ -1,6 +1,6 @@
 //! `regex-worker`: the daemon of a node.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -73,7 +73,8 @@ fn main() -> ExitCode {
     match run(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("regex-worker: {error:#}");
+            // Not with `eprintln!`, which panics where nobody listens.
+            let _ = writeln!(std::io::stderr(), "regex-worker: {error:#}");
             ExitCode::from(2)
         }
     }

@@ -26,8 +26,17 @@ const DIRECTORY: &str = "/var/lib/regex-provision";
 #[derive(Debug, Clone, clap::Args)]
 struct RootArgs {
     /// Set up the system below this directory, and touch no service
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = directory)]
     root: Option<PathBuf>,
+}
+
+fn directory(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_dir() {
+        Ok(path)
+    } else {
+        Err("there is no such directory; make it first".to_owned())
+    }
 }
 
 impl RootArgs {
@@ -85,7 +94,7 @@ pub(super) struct PlanArgs {
 Examples:
   regex-provision plan && echo nothing to do
   sudo regex-provision apply
-  regex-provision apply --root /tmp/root     # look at the files, without rights")]
+  mkdir /tmp/root && regex-provision apply --root /tmp/root    # look at the files, without rights")]
 pub(super) struct ApplyArgs {
     #[command(flatten)]
     file: FileArgs,
