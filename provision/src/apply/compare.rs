@@ -1,7 +1,8 @@
 //! What is there, and the plan from that to what is wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::error::ApplyError;
 use super::generation::{self, Generation, GenerationError, Indexed, Pending};
@@ -116,11 +117,8 @@ fn find_all(
                 None => Actual::Missing,
                 Some(current) => {
                     let path = current.file(name);
-                    let place = Place::System(path.clone());
-                    let real = Root::real();
-                    let found = actual(&real, &place);
-                    let found = found.map_err(|source| ApplyError::io("look at", path, source))?;
-                    found.map_or(Actual::Missing, |(_, actual)| actual)
+                    let found = in_generation(&path, *place == Place::Link);
+                    found.map_err(|source| ApplyError::io("look at", path, source))?
                 }
             },
         };
@@ -129,9 +127,23 @@ fn find_all(
     Ok(found)
 }
 
+/// What is found in the place of a file of the generation, which may be a link by right.
+fn in_generation(path: &Path, is_link: bool) -> io::Result<Actual> {
+    Ok(
+        match actual(&Root::real(), &Place::System(path.to_owned()))? {
+            Some((_, Actual::Link(target))) if is_link => Actual::File {
+                bytes: target.into_os_string().into_encoded_bytes(),
+                mode: None,
+            },
+            Some((_, actual)) => actual,
+            None => Actual::Missing,
+        },
+    )
+}
+
 fn place_of(name: &str, place: &Place) -> PathBuf {
     match place {
-        Place::Generation => name.into(),
+        Place::Generation | Place::Link => name.into(),
         Place::System(path) | Place::Block(path) => path.clone(),
     }
 }

@@ -282,7 +282,13 @@ impl Generation {
     /// What a file of it holds, which must be what was installed.
     pub fn read(&self, file: &Indexed) -> Result<Vec<u8>, GenerationError> {
         let path = self.file(&file.name);
-        let bytes = fs::read(&path).map_err(|source| GenerationError::Read {
+        let bytes = match file.place {
+            Place::Link => {
+                fs::read_link(&path).map(|target| target.into_os_string().into_encoded_bytes())
+            }
+            _ => fs::read(&path),
+        };
+        let bytes = bytes.map_err(|source| GenerationError::Read {
             path: path.clone(),
             source,
         })?;

@@ -86,7 +86,7 @@ pub(super) fn block_file(root: &Root, path: &Path) -> io::Result<PathBuf> {
 /// What is found in a file's place in the system; none for one in the generation.
 pub(super) fn actual(root: &Root, place: &Place) -> io::Result<Option<(PathBuf, Actual)>> {
     match place {
-        Place::Generation => Ok(None),
+        Place::Generation | Place::Link => Ok(None),
         Place::System(path) => {
             let path = root.safe_path(path)?;
             let actual = match look(&path)? {

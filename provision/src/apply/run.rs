@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,7 +23,7 @@ use super::services::{NoServices, Services, Systemd};
 use super::switch::{MADE, Switch, To};
 use super::wanted::{Wanted, kept, wanted};
 use crate::model::{Cluster, Node};
-use crate::render::{Checker, File};
+use crate::render::{Checker, File, Place};
 use crate::store::{Store, Temp, Writer};
 
 /// What is to be applied, and to which system.
@@ -241,11 +243,10 @@ fn make(writer: &Writer, wanted: &Wanted, index: &Index) -> Result<Temp, ApplyEr
     let temp = writer.temp("generation")?;
     let directory = temp.path().join(MADE);
     let index = serde_json::to_string_pretty(index).expect("texts and numbers can be written");
+    let make_parent = |path: &Path| path.parent().map_or(Ok(()), fs::create_dir_all);
     let write = |path: &Path, bytes: &[u8], mode: u32| {
         let failed = |source| ApplyError::io("write", path, source);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(failed)?;
-        }
+        make_parent(path).map_err(failed)?;
         fs::write(path, bytes).map_err(failed)?;
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
     };
@@ -261,11 +262,15 @@ fn make(writer: &Writer, wanted: &Wanted, index: &Index) -> Result<Temp, ApplyEr
     )?;
     write(&directory.join("index.json"), index.as_bytes(), 0o644)?;
     for file in &wanted.files {
-        write(
-            &directory.join("files").join(&file.name),
-            &file.bytes,
-            file.mode,
-        )?;
+        let path = directory.join("files").join(&file.name);
+        if file.place == Place::Link {
+            let target = OsStr::from_bytes(&file.bytes);
+            make_parent(&path)
+                .and_then(|()| symlink(target, &path))
+                .map_err(|source| ApplyError::io("make the link", path, source))?;
+        } else {
+            write(&path, &file.bytes, file.mode)?;
+        }
     }
     Ok(temp)
 }

@@ -173,7 +173,7 @@ fn counted(count: usize, what: &str) -> String {
 /// Where a person finds the file.
 fn place(change: &Change) -> String {
     match &change.place {
-        Place::Generation => change.name.clone(),
+        Place::Generation | Place::Link => change.name.clone(),
         Place::System(path) => path.display().to_string(),
         Place::Block(path) => format!("{} (the block of regex-provision)", path.display()),
     }

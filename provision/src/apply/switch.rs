@@ -138,7 +138,7 @@ impl Switch<'_> {
         let told = self.told.iter();
         let (To::New { index, .. } | To::Old(Generation { index, .. })) = to;
         let files = index.files.iter().chain(self.installed);
-        let files = files.filter(|file| file.place != Place::Generation);
+        let files = files.filter(|file| !file.place.is_in_generation());
         let pending = Pending {
             format: FORMAT,
             from: self.from,
@@ -175,14 +175,14 @@ impl Switch<'_> {
     fn system_files(&mut self, to: &Generation, done: &mut Done) -> Result<(), ApplyError> {
         let mut kept = BTreeSet::new();
         for file in &to.index.files {
-            if file.place != Place::Generation {
+            if !file.place.is_in_generation() {
                 kept.insert(place_path(&file.place));
                 let bytes = to.read(file)?;
                 self.system_file(file, Some(bytes), done)?;
             }
         }
         for file in self.installed {
-            if file.place != Place::Generation && !kept.contains(&place_path(&file.place)) {
+            if !file.place.is_in_generation() && !kept.contains(&place_path(&file.place)) {
                 self.system_file(file, None, done)?;
             }
         }
@@ -197,7 +197,7 @@ impl Switch<'_> {
     ) -> Result<(), ApplyError> {
         let failed = |action, source| ApplyError::io(action, place_path(&file.place), source);
         let path = match &file.place {
-            Place::Generation => return Ok(()),
+            Place::Generation | Place::Link => return Ok(()),
             Place::System(path) => self.root.safe_path(path),
             Place::Block(path) => block_file(self.root, path),
         };
@@ -321,7 +321,7 @@ fn told(error: impl Into<ApplyError>) -> String {
 
 fn place_path(place: &Place) -> PathBuf {
     match place {
-        Place::Generation => PathBuf::new(),
+        Place::Generation | Place::Link => PathBuf::new(),
         Place::System(path) | Place::Block(path) => path.clone(),
     }
 }

@@ -7,8 +7,8 @@ use crate::model::image::WritableSize;
 use crate::model::{Cluster, ImageName, MacAddr, Node, RootMode, UsrMode};
 use crate::store::{Artifact, Digest, Manifest, RootFormat};
 
-/// The name that the initramfs has for a loader; the kernel is told of it.
-const INITRD: &str = "initrd.img";
+/// The name that the initramfs has for a loader.
+pub(super) const INITRD: &str = "initrd.img";
 
 /// How a root or /usr over NFS is mounted: version 4.2 needs one port, and what is exported
 /// never changes.
@@ -191,32 +191,29 @@ impl Boot {
 
     /// Which root, for whom.
     fn common(&self, cluster: &Cluster, bootif: &str) -> String {
-        let mut line = format!("initrd={INITRD}");
-        let mut add = |argument: std::fmt::Arguments<'_>| {
-            write!(line, " {argument}").expect("writing to a String cannot fail");
-        };
+        let mut words = Vec::new();
         if !bootif.is_empty() {
-            add(format_args!("BOOTIF={bootif}"));
+            words.push(format!("BOOTIF={bootif}"));
         }
         match self.root {
-            Root::Ram { root, format } => {
-                add(format_args!("rp.root=ram rp.image={}", root.sha256));
-                add(format_args!("rp.size={}", root.size));
-                add(format_args!("rp.format={}", format.as_str()));
-            }
-            Root::Ramdisk => add(format_args!("rp.root=ramdisk")),
+            Root::Ram { root, format } => words.extend([
+                format!("rp.root=ram rp.image={}", root.sha256),
+                format!("rp.size={}", root.size),
+                format!("rp.format={}", format.as_str()),
+            ]),
+            Root::Ramdisk => words.push("rp.root=ramdisk".to_owned()),
             Root::Nfs(tree) => {
-                add(format_args!("rp.root=nfs rp.nfs={}", on_nfs(cluster, tree)));
+                words.push(format!("rp.root=nfs rp.nfs={}", on_nfs(cluster, tree)));
             }
-            Root::Wait => add(format_args!("rp.root=wait")),
+            Root::Wait => words.push("rp.root=wait".to_owned()),
         }
         if let Some(tree) = self.usr {
-            add(format_args!("rp.usr={}/usr", on_nfs(cluster, tree)));
+            words.push(format!("rp.usr={}/usr", on_nfs(cluster, tree)));
         }
         if self.usr.is_some() || matches!(self.root, Root::Nfs(_)) {
-            add(format_args!("rp.nfsopts={NFS_OPTIONS}"));
+            words.push(format!("rp.nfsopts={NFS_OPTIONS}"));
         }
-        line
+        words.join(" ")
     }
 }
 

@@ -35,12 +35,21 @@ impl File {
     }
 }
 
+impl Place {
+    /// Whether it is in the generation, and not in the system.
+    pub fn is_in_generation(&self) -> bool {
+        matches!(self, Self::Generation | Self::Link)
+    }
+}
+
 /// Where the reader of a file finds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
     /// In the generation, through the link `current`.
     Generation,
+    /// In the generation, as a symbolic link: what the file holds is where it leads.
+    Link,
     /// At this path, which belongs to us alone.
     System(PathBuf),
     /// As a marked block in a file that belongs to others.

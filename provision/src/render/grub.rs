@@ -1,7 +1,11 @@
 //! What GRUB is told: `grub.cfg`, which leads to a file for each node by its Ethernet address.
+//!
+//! The GRUB that Debian signs speaks TFTP and no HTTP, and its secure boot lets no module be loaded; so it has its kernel
+//! and initramfs over TFTP, too.
 
 use minijinja::context;
 
+use super::loaders::ARTIFACTS;
 use super::templates::fill;
 use super::{Boot, Images, NotBootable};
 use crate::model::{Cluster, Node, Unknown};
@@ -41,16 +45,14 @@ fn entry(cluster: &Cluster, boot: &Boot, title: &str, arguments: &str) -> String
     let words: Vec<_> = arguments.split(' ').map(str::to_owned).collect();
     let context = context! {
         title,
-        kernel => path(cluster, &boot.kernel_url(cluster)),
-        initramfs => path(cluster, &boot.initramfs_url(cluster)),
+        kernel => path(cluster, boot.kernel),
+        initramfs => path(cluster, boot.initramfs),
         words,
     };
     fill("grub-entry.cfg", context)
 }
 
-/// A URL of the boot endpoint as GRUB writes it: `(http,HOST:PORT)/PATH`.
-fn path(cluster: &Cluster, url: &str) -> String {
-    let network = &cluster.network;
-    let path = url.strip_prefix(&network.http_url()).unwrap_or(url);
-    format!("(http,{}:{}){path}", network.master, network.http_port)
+/// An artifact as GRUB finds it on the TFTP server.
+fn path(cluster: &Cluster, artifact: Digest) -> String {
+    format!("(tftp,{})/{ARTIFACTS}/{artifact}", cluster.network.master)
 }

@@ -5,6 +5,7 @@
 
 use minijinja::context;
 
+use super::boot::INITRD;
 use super::templates::fill;
 use super::{Boot, Images, NotBootable};
 use crate::model::{Cluster, Node};
@@ -56,6 +57,8 @@ fn loading(cluster: &Cluster, boot: &Boot, title: &str, arguments: &str) -> Stri
         title,
         kernel => boot.kernel_url(cluster),
         initramfs => boot.initramfs_url(cluster),
+        // A UEFI kernel asks iPXE for it by this name. Other loaders must not hear of it: PXELINUX would fetch such a file.
+        initrd => INITRD,
         arguments,
     };
     fill("node.ipxe", context)

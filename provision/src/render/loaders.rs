@@ -23,6 +23,10 @@ impl LoaderFile {
     }
 }
 
+/// The directory of the TFTP root that has the store's artifacts, for the signed GRUB of Debian, which
+/// knows no HTTP.
+pub(super) const ARTIFACTS: &str = "artifact";
+
 /// A loader as the distribution has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeededLoader {
@@ -216,7 +220,7 @@ pub(super) fn files(cluster: &Cluster, loaders: &[LoaderFile]) -> Vec<File> {
     let needed = NEEDED_LOADERS
         .iter()
         .filter(|needed| used.contains(&needed.loader));
-    needed
+    let mut files: Vec<_> = needed
         .filter_map(|needed| loaders.iter().find(|loader| loader.name == needed.name))
         .map(|loader| File {
             name: format!("tftp/{}", loader.name),
@@ -226,5 +230,17 @@ pub(super) fn files(cluster: &Cluster, loaders: &[LoaderFile]) -> Vec<File> {
             service: None,
             checker: None,
         })
-        .collect()
+        .collect();
+    // From `generations/N/files/tftp`; to all artifacts, as the boot endpoint has them.
+    if used.contains(&Loader::Grub) {
+        files.push(File {
+            name: format!("tftp/{ARTIFACTS}"),
+            bytes: b"../../../../artifacts".to_vec(),
+            place: Place::Link,
+            mode: 0o777,
+            service: None,
+            checker: None,
+        });
+    }
+    files
 }

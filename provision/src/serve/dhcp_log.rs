@@ -109,12 +109,17 @@ fn number(front: &str) -> Option<u32> {
 /// A file that was sent over TFTP.
 fn sent(path: &str, address: Ipv4Addr) -> Event {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let name_of = |prefix: &str| {
-        let text = name.strip_prefix(prefix)?;
+    let name_of = |prefix: &str, suffix: &str| {
+        let text = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
         text.parse::<MacAddr>().ok()
     };
-    // `pxelinux.cfg/01-52-54-00-00-00-01`, `grub.cfg-01-52-54-00-00-00-01`
-    let mac = name_of("01-").or_else(|| name_of("grub.cfg-01-"));
+    if directory.ends_with("/artifact")
+        && let Ok(digest) = name.parse()
+    {
+        return Event::Fetched { address, digest };
+    }
+    // `pxelinux.cfg/01-52-54-00-00-00-01`, `grub/node-52:54:00:00:00:01.cfg`
+    let mac = name_of("01-", "").or_else(|| name_of("node-", ".cfg"));
     let file = if directory.ends_with("/pxelinux.cfg") {
         format!("pxelinux.cfg/{name}")
     } else {
@@ -166,6 +171,8 @@ dnsmasq-dhcp[12]: 3698860158 DHCPDISCOVER(br0) 52:54:00:00:00:01 no address avai
 dnsmasq-dhcp[12]: 3698860158 DHCPNAK(br0) 10.77.0.11 52:54:00:00:00:01 address in use
 dnsmasq-tftp[12]: file /srv/tftp/pxelinux.cfg/C0A8 not found for 10.77.0.1
 dnsmasq-tftp[12]: sent /srv/tftp/pxelinux.cfg/01-52-54-00-00-00-01 to 10.77.0.11
+dnsmasq-tftp[12]: sent /srv/tftp/grub/node-52:54:00:00:00:01.cfg to 10.77.0.11
+dnsmasq-tftp[12]: sent /srv/tftp/artifact/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 to 10.77.0.11
 ",
         );
         let mac = "52:54:00:00:00:01".parse().ok();
@@ -187,6 +194,15 @@ dnsmasq-tftp[12]: sent /srv/tftp/pxelinux.cfg/01-52-54-00-00-00-01 to 10.77.0.11
                     address: IP,
                     file: Words::new("pxelinux.cfg/01-52-54-00-00-00-01"),
                     mac
+                },
+                Event::Tftp {
+                    address: IP,
+                    file: Words::new("node-52:54:00:00:00:01.cfg"),
+                    mac
+                },
+                Event::Fetched {
+                    address: IP,
+                    digest: crate::store::Digest::of(b""),
                 },
             ]
         );

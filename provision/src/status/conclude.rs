@@ -1,5 +1,7 @@
 //! Where a node is, and why. Pure.
 
+use std::time::Duration;
+
 use super::{At, Boot, Record, Stage, for_people, view::State};
 use crate::model::Node;
 
@@ -15,7 +17,7 @@ pub enum Attached {
 }
 
 /// How long a worker may be away: it reconnects by itself, and regex-master may be restarted.
-const WORKER_GRACE: std::time::Duration = std::time::Duration::from_secs(30);
+const WORKER_GRACE: Duration = Duration::from_secs(30);
 
 /// A conclusion.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +119,7 @@ fn of_boot(
         };
     }
     let silent = now.since(boot.last);
-    if silent > stage.patience() {
+    if silent > patience(boot, stage) {
         return (State::Stuck, stuck(boot, stage, master_url, now));
     }
     let percent = match step.percent {
@@ -129,6 +131,18 @@ fn of_boot(
         words => format!(": {words}"),
     };
     (State::Booting, format!("{stage}{percent}{words}"))
+}
+
+/// How long a kernel may take from being sent, with its initramfs, until the initramfs reports.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a boot may be silent before it is called stuck.
+fn patience(boot: &Boot, stage: Stage) -> Duration {
+    if stage == Stage::Script && boot.kernel_sent.is_some() && boot.initramfs_sent.is_some() {
+        // Nothing is left to be fetched slowly.
+        return KERNEL_PATIENCE;
+    }
+    stage.patience()
 }
 
 /// What a node that has been silent for too long may suffer from.

@@ -1,6 +1,7 @@
 //! What a plan says, and that applying it makes it true.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use regexctl_provision::apply::show::{self, Style};
 use regexctl_provision::apply::{
@@ -377,4 +378,43 @@ fn only_the_services_are_told_whose_files_change() {
             (Service::Serve, Action::Reload),
         ]
     );
+}
+
+#[test]
+fn a_link_to_the_artifacts_is_a_file_as_others_are() {
+    let fake = Fake::new();
+    let with_grub = LAB.replace("loader = \"pxelinux\"", "loader = \"grub\"");
+    fake.apply(&with_grub);
+    let reference = fake.visible();
+    let link = fake
+        .path
+        .join(DIRECTORY)
+        .join("current/files/tftp/artifact");
+    let (_, manifest) = fake
+        .store()
+        .image(&"base".parse().expect("a name"))
+        .expect("it is published");
+    let kernel = fs::read(link.join(manifest.kernel.sha256.to_string()));
+    assert_eq!(kernel.expect("it is behind the link"), b"kernel of first");
+    assert!(fake.plan(&with_grub).is_empty());
+
+    // Another one, by hand.
+    let real = link.parent().expect("a directory").canonicalize();
+    let link = real.expect("it is there").join("artifact");
+    fs::remove_file(&link).expect("it is there");
+    symlink("/etc", &link).expect("a link");
+    let plan = fake.plan(&with_grub);
+    let by_hand: Vec<_> = plan.changes.iter().filter(|change| change.by_hand).collect();
+    assert_eq!(by_hand.len(), 1, "{by_hand:?}");
+    assert_eq!(by_hand[0].name, "tftp/artifact");
+    fake.apply(&with_grub);
+    assert_eq!(fake.visible(), reference);
+    let error = fake.rollback(Some(1)).expect_err("it was changed by hand");
+    assert!(format!("{:#}", anyhow(error)).contains("changed by hand"));
+
+    // It goes with the last node that needs it, and comes back with it.
+    fake.apply(LAB);
+    assert!(!fake.visible().contains_key("current/files/tftp/artifact"));
+    fake.rollback(Some(2)).expect("it is whole");
+    assert_eq!(fake.visible(), reference);
 }

@@ -96,6 +96,7 @@ fn which_files_there_are_and_who_reads_them() {
     for file in rendered(&lab(FULL, "kernel")) {
         let place = match &file.place {
             Place::Generation => "generation".to_owned(),
+            Place::Link => format!("link to {}", String::from_utf8_lossy(&file.bytes)),
             Place::System(path) => path.display().to_string(),
             Place::Block(path) => format!("block in {}", path.display()),
         };

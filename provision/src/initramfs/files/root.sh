@@ -73,6 +73,9 @@ mount_nfs() {
             ;;
     esac
     load_nfs
+    # NFS 4 knows its clients by their host names; two of one name would take each other's mounts away. This one is
+    # the machine's own, and finish_root gives it its real one.
+    hostname "mac-$(echo "$RP_MAC" | tr -d :)"
     mkdir -p "$2"
     mount_try=1
     wait_s=1
