@@ -23,12 +23,11 @@ mod site;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use guest::{Firmware, Machine};
-use rig::{Entry, TAPS, text};
+use rig::{Entry, text};
 use site::Site;
 
 /// What nothing outlasts.
@@ -37,6 +36,9 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// The least memory that a node in RAM must do with, and with which UEFI still has room for itself.
 const MEMORY: u32 = 384;
 const MEMORY_UEFI: u32 = 512;
+
+/// As many can be booted at once.
+const NAMES: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
 
 /// What a machine of the modes has, so that all of them fit.
 const MEMORY_MODES: u32 = 1024;
@@ -90,7 +92,7 @@ fn main() {
         return;
     }
     let rounds = number(&arguments, "--rounds", 3);
-    let nodes = number(&arguments, "--nodes", 1).clamp(1, TAPS);
+    let nodes = number(&arguments, "--nodes", 1).clamp(1, NAMES.len());
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match rig::enter(&words, LIMIT) {
         Entry::Inside if words.contains(&"--modes") => measure_modes(rounds),
@@ -110,9 +112,8 @@ fn number(arguments: &[String], flag: &str, default: usize) -> usize {
 fn measure(rounds: usize, nodes: usize) {
     let work = tempfile::tempdir().expect("the directory for temporary files can be written");
     let directory = work.path();
-    let names: Vec<&'static str> = ["n0", "n1", "n2", "n3", "n4"][..nodes].to_vec();
     let machine = |number: usize, firmware| Machine {
-        name: names[number],
+        name: NAMES[number],
         number,
         firmware,
         memory: if firmware == Firmware::Uefi {
@@ -127,7 +128,7 @@ fn measure(rounds: usize, nodes: usize) {
         .map(|number| machine(number, Firmware::Bios))
         .collect();
     let known: Vec<(&Machine, Option<&str>)> = all.iter().map(|machine| (machine, None)).collect();
-    let (mut site, _lock) = furnish(directory, &known, "");
+    let mut site = Site::furnish(directory, &known, "", &[]);
 
     let mut measured: BTreeMap<&str, Times> = BTreeMap::new();
     for round in 1..=rounds {
@@ -177,7 +178,7 @@ fn measure_modes(rounds: usize) {
         .collect();
     let profiles = MODES.map(|(name, settings)| format!("\n[profile.{name}]\n{settings}\n"));
     let profiles = profiles.concat();
-    let (mut site, _lock) = furnish(directory, &known, &profiles);
+    let mut site = Site::furnish(directory, &known, &profiles, &[]);
 
     let way = WAYS[1];
     let mut measured: BTreeMap<&str, Times> = BTreeMap::new();
@@ -204,25 +205,11 @@ fn measure_modes(rounds: usize) {
     }
 }
 
-/// The site of a benchmark, with its image built and its daemons started.
-fn furnish(directory: &Path, nodes: &[(&Machine, Option<&str>)], profiles: &str) -> (Site, File) {
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
-    let lock = rig::clear(&kept.join("provision"));
-    rig::furnish(&kept);
-    fs::create_dir_all(site::data()).expect("/srv is ours");
-    let file = site::describe(directory, nodes, profiles);
-    site::build_image(&file);
-    rig::hide_run();
-    site::provision(&file, &["apply"]);
-    let machines: Vec<&Machine> = nodes.iter().map(|(machine, _)| *machine).collect();
-    (Site::open(directory, &machines), lock)
-}
-
 /// Boots machines at once, and notes when each reached its stages.
 fn boot(site: &mut Site, machines: &[Machine], way: Way, times: &mut Times) {
     let boots: Vec<u64> = machines
         .iter()
-        .map(|machine| boots_of(site, machine))
+        .map(|machine| site.boots_of(machine.name))
         .collect();
     let handed: Vec<Vec<String>> = machines
         .iter()
@@ -240,12 +227,7 @@ fn boot(site: &mut Site, machines: &[Machine], way: Way, times: &mut Times) {
         guests.push((since_1970(), machine.start(&more)));
     }
     for ((machine, before), (on, _)) in machines.iter().zip(boots).zip(&guests) {
-        let node = site.until(&format!("{} is up, {}", machine.name, way.name), |site| {
-            let node = site.node(machine.name)?;
-            let boot = &node["boot"];
-            let arrived = boot["stage"] == "worker" && node["state"] == "up";
-            (arrived && boot["number"].as_u64()? > before).then_some(node)
-        });
+        let node = site.wait_for_boot(machine.name, before);
         for stage in node["boot"]["stages"].as_array().into_iter().flatten() {
             let (Some(name), Some(at)) = (stage["stage"].as_str(), stage["at"].as_u64()) else {
                 continue;
@@ -262,12 +244,6 @@ fn boot(site: &mut Site, machines: &[Machine], way: Way, times: &mut Times) {
     site.until("the workers are gone", |_| {
         Site::workers().is_empty().then_some(())
     });
-}
-
-/// How many boots of a node are known.
-fn boots_of(site: &Site, machine: &Machine) -> u64 {
-    let node = site.node(machine.name).unwrap_or_default();
-    node["boot"]["number"].as_u64().unwrap_or(0)
 }
 
 /// What the node's boot script would have its loader load, handed over by QEMU.

@@ -13,6 +13,8 @@ pub(crate) enum Firmware {
     Bios,
     /// UEFI (OVMF), which boots from the network by itself.
     Uefi,
+    /// The same, and it starts only what is signed with the keys that machines are sold with.
+    SecureUefi,
 }
 
 /// A machine as it stands in the rack.
@@ -81,17 +83,30 @@ impl Machine {
             Firmware::Bios => {
                 command.args(["-machine", "pc", "-device", &card]);
             }
-            Firmware::Uefi => {
+            Firmware::Uefi | Firmware::SecureUefi => {
+                let is_secure = self.firmware == Firmware::SecureUefi;
+                let (code, variables) = if is_secure {
+                    ("CODE_4M.secboot", "VARS_4M.ms")
+                } else {
+                    ("CODE_4M", "VARS_4M")
+                };
                 let settings = self.directory.join(format!("{}.vars", self.name));
-                fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &settings)
+                fs::copy(format!("/usr/share/OVMF/OVMF_{variables}.fd"), &settings)
                     .expect("OVMF is installed (package ovmf)");
                 let settings = text(&settings);
+                let code = format!("/usr/share/OVMF/OVMF_{code}.fd");
+                if is_secure {
+                    // Only in this mode may the firmware write its variables.
+                    command.args(["-machine", "q35,smm=on"]);
+                    command.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+                } else {
+                    command.args(["-machine", "q35"]);
+                }
                 command
-                    .args(["-machine", "q35"])
                     .args(["-device", &format!("{card},romfile=,bootindex=1")])
                     .args([
                         "-drive",
-                        "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+                        &format!("if=pflash,format=raw,readonly=on,file={code}"),
                     ])
                     .args(["-drive", &format!("if=pflash,format=raw,file={settings}")]);
             }

@@ -17,7 +17,7 @@ pub(crate) const MASTER: &str = "10.77.0.1";
 pub(crate) const MASTER_URL: &str = "http://10.77.0.1:7411";
 
 /// Taps on the bridge: as many machines can be plugged in.
-pub(crate) const TAPS: usize = 5;
+pub(crate) const TAPS: usize = 7;
 
 /// The variable that says that this process is inside.
 const INSIDE: &str = "REGEXCTL_BOOT_RIG";
@@ -102,7 +102,11 @@ fn missing() -> Option<&'static str> {
 pub(crate) fn furnish(data: &Path) {
     let programs = [
         "ip",
+        "tc",
+        "nft",
         "mount",
+        "dhcpd",
+        "kea-dhcp4",
         "dnsmasq",
         "qemu-system-x86_64",
         "ganesha.nfsd",

@@ -1,7 +1,7 @@
 //! The master of the rig: its description, and our programs that make it one.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
@@ -32,6 +32,8 @@ pub(crate) struct Site {
     master: Daemon,
     /// Whose serial lines are shown when something does not come.
     logs: Vec<PathBuf>,
+    /// Nobody else uses the directory of images meanwhile.
+    _lock: File,
 }
 
 /// Where images are, seen from inside.
@@ -45,7 +47,7 @@ pub(crate) fn data() -> &'static Path {
 }
 
 /// A command of regex-provision that must succeed.
-pub(crate) fn provision(file: &Path, arguments: &[&str]) -> String {
+fn provision(file: &Path, arguments: &[&str]) -> String {
     finish(&mut provision_command(file, arguments))
 }
 
@@ -56,7 +58,7 @@ fn provision_command(file: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Builds the image, with packages from a mirror.
-pub(crate) fn build_image(file: &Path) -> String {
+fn build_image(file: &Path) -> String {
     let build = provision_command(file, &["image", "build", IMAGE]);
     finish(&mut rig::over_there(&build))
 }
@@ -64,11 +66,7 @@ pub(crate) fn build_image(file: &Path) -> String {
 /// Writes the cluster's description as a person would: a first one by `init`, edited, and the nodes by `node import`.
 ///
 /// `profiles` are sections of further profiles.
-pub(crate) fn describe(
-    directory: &Path,
-    nodes: &[(&Machine, Option<&str>)],
-    profiles: &str,
-) -> PathBuf {
+fn describe(directory: &Path, nodes: &[(&Machine, Option<&str>)], profiles: &str) -> PathBuf {
     let file = directory.join("cluster.toml");
     provision(&file, &["init", "--interface", BRIDGE, &text(&file)]);
     let mut description = fs::read_to_string(&file).expect("init has written it");
@@ -124,8 +122,31 @@ pub(crate) fn describe(
 }
 
 impl Site {
+    /// Makes a site of nothing: the network, the description, the image; applies it, and starts its daemons.
+    ///
+    /// Of the machines, those of `nodes` are described, and `strangers` are not.
+    pub(crate) fn furnish(
+        directory: &Path,
+        nodes: &[(&Machine, Option<&str>)],
+        profiles: &str,
+        strangers: &[&Machine],
+    ) -> Site {
+        // The image's packages are kept from run to run; all else is made anew.
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
+        let lock = rig::clear(&kept.join("provision"));
+        rig::furnish(&kept);
+        fs::create_dir_all(data()).expect("/srv is ours");
+        let file = describe(directory, nodes, profiles);
+        build_image(&file);
+        rig::hide_run();
+        provision(&file, &["apply"]);
+        let known = nodes.iter().map(|(machine, _)| machine.log());
+        let logs = known.chain(strangers.iter().map(|machine| machine.log()));
+        Site::open(directory, logs.collect(), lock)
+    }
+
     /// Starts the boot endpoint and regex-master.
-    pub(crate) fn open(directory: &Path, machines: &[&Machine]) -> Site {
+    fn open(directory: &Path, logs: Vec<PathBuf>, lock: File) -> Site {
         let log = directory.join("regex-master.log");
         let mut master = rig::command(programs::master());
         let listen = MASTER_URL.trim_start_matches("http://");
@@ -136,7 +157,8 @@ impl Site {
             directory: directory.to_owned(),
             serve: None,
             master: Daemon::start(&mut master, log),
-            logs: machines.iter().map(|machine| machine.log()).collect(),
+            logs,
+            _lock: lock,
         };
         site.serve();
         site
@@ -152,6 +174,17 @@ impl Site {
     /// Ends the boot endpoint, as a power cut would.
     pub(crate) fn stop_serving(&mut self) {
         self.serve = None;
+    }
+
+    /// Gives the description another section `[dhcp]`, and puts it into force.
+    pub(crate) fn change_dhcp(&mut self, keys: &str) {
+        let file = self.file();
+        let description = fs::read_to_string(&file).expect("it is described");
+        let (before, rest) = description.split_once("[dhcp]\n").expect("init writes one");
+        let after = rest.find("\n[").map_or("", |at| &rest[at..]);
+        fs::write(&file, format!("{before}[dhcp]\n{keys}\n{after}"))
+            .expect("the directory is ours");
+        self.provision(&["apply"]);
     }
 
     fn file(&self) -> PathBuf {
@@ -189,6 +222,22 @@ impl Site {
             let node = site.node(name)?;
             let arrived = node["state"] == "up" && !node["worker"].is_null();
             (arrived && Site::workers().contains(&name.to_owned())).then_some(node)
+        })
+    }
+
+    /// How many boots of a node are known.
+    pub(crate) fn boots_of(&self, name: &str) -> u64 {
+        let node = self.node(name).unwrap_or_default();
+        node["boot"]["number"].as_u64().unwrap_or(0)
+    }
+
+    /// Waits until a node is up by another boot than the first `before`.
+    pub(crate) fn wait_for_boot(&mut self, name: &str, before: u64) -> Value {
+        self.until(&format!("{name} is up"), |site| {
+            let node = site.node(name)?;
+            let boot = &node["boot"];
+            let arrived = boot["stage"] == "worker" && node["state"] == "up";
+            (arrived && boot["number"].as_u64()? > before).then_some(node)
         })
     }
 

@@ -43,6 +43,8 @@ fn configuration(cluster: &Cluster) -> String {
     let common = context! {
         cluster => cluster.name.as_str(),
         interface => network.interface.as_str(),
+        // Beside another server, iPXE takes no boot file without a server of it.
+        master => network.master.to_string(),
         directory => cluster.serve.directory.as_str(),
         network => subnet.network().to_string(),
         netmask => subnet.netmask().to_string(),

@@ -404,7 +404,11 @@ fn a_link_to_the_artifacts_is_a_file_as_others_are() {
     fs::remove_file(&link).expect("it is there");
     symlink("/etc", &link).expect("a link");
     let plan = fake.plan(&with_grub);
-    let by_hand: Vec<_> = plan.changes.iter().filter(|change| change.by_hand).collect();
+    let by_hand: Vec<_> = plan
+        .changes
+        .iter()
+        .filter(|change| change.by_hand)
+        .collect();
     assert_eq!(by_hand.len(), 1, "{by_hand:?}");
     assert_eq!(by_hand[0].name, "tftp/artifact");
     fake.apply(&with_grub);

@@ -1,0 +1,268 @@
+//! Every other way to come up: each loader and each root mode, other DHCP servers beside or instead of ours; and a boot
+//! endpoint that is away for a minute, and a kernel that hangs.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::guest::{Firmware, Machine};
+use super::neighbour;
+use super::rig::{self, Daemon};
+use super::site::Site;
+use super::{say, stages};
+
+/// How long the boot endpoint is away for a node that is fetching its root.
+const OUTAGE: Duration = Duration::from_secs(60);
+
+/// How fast that node can fetch it: slowly enough that it is met in the middle.
+const SLOW: &str = "30mbit";
+
+/// What each node is told; the name of a profile is that of its node.
+const PROFILES: &str = r#"
+[profile.pxelinux]
+loader = "pxelinux"
+
+[profile.syslinux]
+loader = "pxelinux"
+root = "ramdisk"
+usr = "nfs"
+
+[profile.grub]
+loader = "grub"
+usr = "nfs"
+
+[profile.own]
+loader = "ipxe"
+root = "ramdisk"
+
+# A kernel that finds neither its initramfs nor a root, and does not start again.
+[profile.hangs]
+kernel-args = ["rdinit=/none", "panic=0"]
+"#;
+
+pub(crate) fn go() {
+    let began = Instant::now();
+    let work = tempfile::tempdir().expect("the directory for temporary files can be written");
+    let rack = Rack::new(work.path());
+    say(
+        began,
+        "describing the cluster, building its image, applying",
+    );
+    let nodes = rack
+        .own_profile()
+        .map(|machine| (machine, Some(machine.name)));
+    let nodes = [&nodes[..], &[(&rack.bios, None), (&rack.efi, None)]].concat();
+    let site = Site::furnish(work.path(), &nodes, PROFILES, &[]);
+    let mut run = Run { began, site };
+    run.loaders_and_root_modes(&rack);
+    run.other_dhcp_servers(&rack, work.path());
+}
+
+/// The machines.
+struct Rack {
+    /// BIOS, PXELINUX, the root in memory, fetched with an outage.
+    pxelinux: Machine,
+    /// UEFI, syslinux.efi, the root as an initramfs and /usr over NFS.
+    syslinux: Machine,
+    /// UEFI with Secure Boot, shim and GRUB, the root in memory and /usr over NFS.
+    grub: Machine,
+    /// BIOS, an iPXE with drivers of its own, the whole root as an initramfs.
+    own: Machine,
+    /// Its kernel hangs.
+    hangs: Machine,
+    /// As most are, for other DHCP servers.
+    bios: Machine,
+    efi: Machine,
+}
+
+impl Rack {
+    fn new(directory: &Path) -> Rack {
+        let machine = |name, number, firmware, memory, card| Machine {
+            name,
+            number,
+            firmware,
+            memory,
+            card,
+            directory: directory.to_owned(),
+        };
+        let (bios, uefi, secure) = (Firmware::Bios, Firmware::Uefi, Firmware::SecureUefi);
+        Rack {
+            pxelinux: machine("pxelinux", 0, bios, 384, "e1000"),
+            syslinux: machine("syslinux", 1, uefi, 512, "virtio-net-pci"),
+            grub: machine("grub", 2, secure, 512, "virtio-net-pci"),
+            own: machine("own", 3, bios, 1024, "rtl8139"),
+            hangs: machine("hangs", 4, bios, 384, "virtio-net-pci"),
+            bios: machine("bios", 5, bios, 384, "virtio-net-pci"),
+            efi: machine("efi", 6, uefi, 512, "virtio-net-pci"),
+        }
+    }
+
+    /// Those that have a profile of their own.
+    fn own_profile(&self) -> [&Machine; 5] {
+        [
+            &self.pxelinux,
+            &self.syslinux,
+            &self.grub,
+            &self.own,
+            &self.hangs,
+        ]
+    }
+}
+
+struct Run {
+    began: Instant,
+    site: Site,
+}
+
+impl Run {
+    fn say(&self, what: &str) {
+        say(self.began, what);
+    }
+
+    fn loaders_and_root_modes(&mut self, rack: &Rack) {
+        self.say("switching on a node for each loader and root mode, and one whose kernel hangs");
+        let slow = Slow::line_of(&rack.pxelinux);
+        let _guests = rack.own_profile().map(|machine| machine.start(&[]));
+        self.outage(&rack.pxelinux);
+        drop(slow);
+        for machine in [&rack.pxelinux, &rack.syslinux, &rack.grub, &rack.own] {
+            let name = machine.name;
+            let node = self.site.wait_for_node(name);
+            self.say(&format!("{name} is up: {}", stages(&node)));
+            assert_eq!(
+                node["boot"]["number"], 1,
+                "{name} had to try again: {node:#}"
+            );
+        }
+        let hangs = rack.hangs.name;
+        let reason = self
+            .site
+            .until("the node whose kernel hangs is told", |site| {
+                let node = site.node(hangs)?;
+                (node["state"] == "stuck").then(|| node["reason"].clone())
+            });
+        let reason = reason.as_str().unwrap_or_default();
+        assert!(reason.contains("hangs in the kernel"), "{reason}");
+        self.say(&format!("{hangs}: {reason}"));
+    }
+
+    /// While the node fetches its root, the boot endpoint is gone for a minute.
+    fn outage(&mut self, machine: &Machine) {
+        let name = machine.name;
+        self.site
+            .until(&format!("{name} is in the middle of its image"), |site| {
+                let node = site.node(name)?;
+                (image_percent(&node)? > 0).then_some(())
+            });
+        let gone = Gone::for_node(machine);
+        self.say(&format!(
+            "{name} fetches its root: the boot endpoint is gone for a minute"
+        ));
+        thread::sleep(OUTAGE);
+        let node = self.site.node(name).expect("it is known");
+        assert_eq!(node["boot"]["stage"], "image", "{node:#}");
+        drop(gone);
+    }
+
+    fn other_dhcp_servers(&mut self, rack: &Rack, directory: &Path) {
+        neighbour::plug_in();
+        let machines = [&rack.bios, &rack.efi];
+
+        self.say(
+            "a DHCP server of the site that knows nothing of booting; ours adds where to boot from",
+        );
+        self.site.change_dhcp("mode = \"proxy\"");
+        let server = neighbour::plain_dhcpd(directory, &machines);
+        self.boot(&machines, server, "worker");
+
+        // By then the network's part is over.
+        self.say("ISC dhcpd of the site, with what we made for it");
+        self.site.change_dhcp("mode = \"external\"");
+        let server = neighbour::dhcpd_with_fragment(directory);
+        self.boot(&machines, server, "verified");
+
+        self.say("Kea of the site, with what we made for it");
+        let server = neighbour::kea_with_fragments(directory);
+        self.boot(&machines, server, "verified");
+    }
+
+    /// Boots machines with a DHCP server, up to a stage.
+    fn boot(&mut self, machines: &[&Machine], mut server: Daemon, stage: &str) {
+        let before = machines
+            .iter()
+            .map(|machine| self.site.boots_of(machine.name));
+        let before: Vec<u64> = before.collect();
+        let _guests: Vec<Daemon> = machines.iter().map(|machine| machine.start(&[])).collect();
+        for (machine, before) in machines.iter().zip(before) {
+            let name = machine.name;
+            let node = self
+                .site
+                .until(&format!("{name} has come to {stage}"), |site| {
+                    let node = site.node(name)?;
+                    let has_come = has_reached(&node, stage);
+                    (has_come && node["boot"]["number"].as_u64()? > before).then_some(node)
+                });
+            self.say(&format!("{name}: {}", stages(&node)));
+            assert_eq!(
+                node["boot"]["number"],
+                before + 1,
+                "{name} had to try again: {node:#}"
+            );
+        }
+        assert!(server.runs(), "{}", rig::tail(&server.log, 20));
+    }
+}
+
+/// Whether a node's boot has come to a stage.
+fn has_reached(node: &serde_json::Value, stage: &str) -> bool {
+    let stages = node["boot"]["stages"].as_array();
+    stages.is_some_and(|all| all.iter().any(|one| one["stage"] == stage))
+}
+
+/// How much of its root a node has fetched.
+fn image_percent(node: &serde_json::Value) -> Option<u64> {
+    let stages = node["boot"]["stages"].as_array()?;
+    let image = stages.iter().find(|stage| stage["stage"] == "image")?;
+    image["percent"].as_u64()
+}
+
+/// As long as it is held, a machine's line is slow.
+struct Slow(String);
+
+impl Slow {
+    fn line_of(machine: &Machine) -> Slow {
+        let tap = rig::tap(machine.number);
+        let shaped = ["tbf", "rate", SLOW, "burst", "64kb", "latency", "100ms"];
+        rig::run(
+            "tc",
+            &[&["qdisc", "add", "dev", &tap, "root"], &shaped[..]].concat(),
+        );
+        Slow(tap)
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        rig::run("tc", &["qdisc", "del", "dev", &self.0, "root"]);
+    }
+}
+
+/// As long as it is held, nothing of what a node says to the boot endpoint arrives.
+struct Gone;
+
+impl Gone {
+    fn for_node(machine: &Machine) -> Gone {
+        let rule = format!(
+            "table ip gone {{ chain input {{ type filter hook input priority 0; ip saddr {} tcp dport 8080 drop; }}; }}",
+            machine.address()
+        );
+        rig::run("nft", &[&rule]);
+        Gone
+    }
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        rig::run("nft", &["delete", "table", "ip", "gone"]);
+    }
+}

@@ -1,0 +1,376 @@
+//! The whole way: described, built, applied, switched on, searched; with a machine that nobody knows, a damaged image,
+//! and a power cut.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use super::guest::{Bmc, Firmware, Machine};
+use super::rig::{self, Daemon, MASTER_URL, finish, tail, text};
+use super::site::{self, Site};
+use super::{programs, say, stages};
+
+/// Files of the tree, enough that a job over it is interrupted in its middle.
+const FILES: usize = 12_000;
+
+/// What is searched for: something that is in every file, and something rare.
+const PATTERN: &str = r"needle \d+7\b|commit 99\d \d+";
+
+pub(crate) fn go() {
+    let began = Instant::now();
+    let work = tempfile::tempdir().expect("the directory for temporary files can be written");
+    let rack = Rack::new(work.path());
+    let mut run = Run::prepare(began, work.path(), &rack);
+    let _guests = run.switch_on(&rack);
+    run.find_the_stranger(&rack);
+    run.refuse_a_damaged_image(&rack);
+    run.search_through_a_power_cut(&rack);
+    run.show(&rack);
+}
+
+/// The machines.
+struct Rack {
+    /// A BIOS, the root in memory, a BMC. The least memory that such a node must do with is 384 MiB.
+    ram: Machine,
+    /// A BIOS, the root over NFS.
+    nfs: Machine,
+    /// UEFI, the root in memory.
+    uefi: Machine,
+    /// Not in cluster.toml.
+    stranger: Machine,
+}
+
+impl Rack {
+    fn new(directory: &Path) -> Rack {
+        let machine = |name, number, firmware, memory, card| Machine {
+            name,
+            number,
+            firmware,
+            memory,
+            card,
+            directory: directory.to_owned(),
+        };
+        Rack {
+            ram: machine("ram", 0, Firmware::Bios, 384, "virtio-net-pci"),
+            nfs: machine("nfs", 1, Firmware::Bios, 384, "e1000"),
+            uefi: machine("uefi", 2, Firmware::Uefi, 512, "virtio-net-pci"),
+            stranger: machine("stranger", 3, Firmware::Bios, 384, "virtio-net-pci"),
+        }
+    }
+
+    fn known(&self) -> [&Machine; 3] {
+        [&self.ram, &self.nfs, &self.uefi]
+    }
+}
+
+/// One way from nothing to the matches.
+struct Run {
+    began: Instant,
+    directory: PathBuf,
+    site: Site,
+    bmc: Bmc,
+}
+
+impl Run {
+    fn prepare(began: Instant, directory: &Path, rack: &Rack) -> Run {
+        say(
+            began,
+            "describing the cluster, building its image, applying",
+        );
+        let nodes = [
+            (&rack.ram, Some("managed")),
+            (&rack.nfs, Some("nfs")),
+            (&rack.uefi, None),
+        ];
+        let profiles = "\n[profile.nfs]\nroot = \"nfs\"\n";
+        let site = Site::furnish(directory, &nodes, profiles, &[&rack.stranger]);
+        corpus(site::data());
+        Run {
+            began,
+            directory: directory.to_owned(),
+            site,
+            bmc: Bmc::start(rack.ram.clone()),
+        }
+    }
+
+    fn say(&self, what: &str) {
+        say(self.began, what);
+    }
+
+    fn switch_on(&mut self, rack: &Rack) -> [Daemon; 3] {
+        self.say("switching on three nodes and a machine that nobody knows");
+        self.power("on");
+        let guests = [&rack.nfs, &rack.uefi, &rack.stranger].map(|machine| machine.start(&[]));
+        for machine in rack.known() {
+            let node = self.site.wait_for_node(machine.name);
+            self.say(&format!("{} is up: {}", machine.name, stages(&node)));
+        }
+        guests
+    }
+
+    fn find_the_stranger(&mut self, rack: &Rack) {
+        let mac = rack.stranger.mac();
+        let unknown = self
+            .site
+            .until("the stranger is listed with what it is", |site| {
+                let status = site.status()?;
+                let all = status["unknown"].as_array()?.clone();
+                all.into_iter().find(|unknown| {
+                    unknown["mac"] == mac.as_str() && unknown["inventory"]["cores"] == 1
+                })
+            });
+        assert_eq!(
+            unknown["inventory"]["nics"][0]["mac"],
+            mac.as_str(),
+            "{unknown:#}"
+        );
+        let listed = self.site.provision(&["node", "discover"]);
+        assert!(listed.contains(&mac), "{listed}");
+    }
+
+    fn refuse_a_damaged_image(&mut self, rack: &Rack) {
+        self.say("damaging the image, and approving the machine: it must refuse to boot that");
+        let (name, mac, address) = (
+            rack.stranger.name,
+            rack.stranger.mac(),
+            rack.stranger.address(),
+        );
+        let damage = Damage::of(&root_artifact(&self.site, "uefi"));
+        self.site
+            .provision(&["node", "approve", &mac, name, "--address", &address]);
+        self.site.provision(&["apply"]);
+        let words = self
+            .site
+            .until("the machine refuses the damaged image", |site| {
+                let node = site.node(name)?;
+                let stages = node["boot"]["stages"].as_array()?;
+                let image = stages.iter().find(|stage| stage["stage"] == "image")?;
+                let words = image["words"].as_str()?;
+                words.starts_with("refused").then(|| words.to_owned())
+            });
+        assert!(
+            words.contains(&damage.digest),
+            "{words}: not {}",
+            damage.digest
+        );
+        let node = self.site.node(name).expect("it was there just now");
+        assert_ne!(node["state"], "up", "{node:#}");
+
+        self.say("mending the image while nobody serves it");
+        self.site.stop_serving();
+        damage.mend();
+        let log = rack.stranger.log();
+        self.site.until("the machine finds nobody to ask", |_| {
+            tail(&log, 20).contains("cannot fetch").then_some(())
+        });
+        self.site.serve();
+    }
+
+    fn search_through_a_power_cut(&mut self, rack: &Rack) {
+        self.say("searching, and cutting the power of a node in the middle");
+        let expected = finish(
+            rig::command(programs::rg())
+                .args(["-uuu", "--sort", "path", "-n", PATTERN])
+                .arg(site::data()),
+        );
+        assert!(
+            expected.lines().count() > 1000,
+            "the pattern matches too little"
+        );
+        let cut = rack.ram.name;
+        let mut job = Job::start(&self.directory);
+        self.site
+            .until("the node to be cut off works on the job", |_| {
+                let nodes = Site::nodes()?;
+                let node = nodes.iter().find(|node| node["name"] == cut)?;
+                (node["leases"].as_u64()? > 0 && node["files_per_second"].as_u64()? > 0)
+                    .then_some(())
+            });
+        assert!(job.runs(), "the job was over before the power could be cut");
+        let before = self.site.boots_of(cut);
+        self.power("cycle");
+        let found = job.finish(&mut self.site);
+        assert!(found == expected, "{}", difference(&found, &expected));
+        self.say("the output is ripgrep's");
+
+        let node = self.site.wait_for_node(rack.stranger.name);
+        self.say(&format!(
+            "the machine that was unknown is up: {}",
+            stages(&node)
+        ));
+        let node = self.site.wait_for_boot(cut, before);
+        self.say(&format!("{cut} is up again: {}", stages(&node)));
+        let again = Job::start(&self.directory).finish(&mut self.site);
+        assert!(again == expected, "{}", difference(&again, &expected));
+        assert_eq!(Site::workers().len(), 4);
+        self.say("four nodes, and again ripgrep's output");
+    }
+
+    /// Shows what a person would want to see at the end: some matches, the nodes, and how each came up.
+    fn show(&self, rack: &Rack) {
+        let found = fs::read_to_string(self.directory.join("found")).expect("a job has run");
+        self.say(&format!("{} matches; the first:", found.lines().count()));
+        for line in found.lines().take(5) {
+            eprintln!("{line}");
+        }
+        eprintln!("\n$ regexctl nodes\n{}", Site::nodes_as_shown());
+        eprintln!(
+            "$ regex-provision status\n{}",
+            self.site.provision(&["status"])
+        );
+        for machine in rack.known().into_iter().chain([&rack.stranger]) {
+            let name = machine.name;
+            let shown = self.site.provision(&["status", name]);
+            eprintln!("$ regex-provision status {name}\n{shown}");
+        }
+        let timing = self.site.provision(&["status", "--timing"]);
+        eprintln!("$ regex-provision status --timing\n{timing}");
+    }
+
+    /// Tells the BMC of a node something, as an administrator would.
+    fn power(&mut self, what: &str) {
+        let bmc = &mut self.bmc;
+        let name = bmc.machine().name;
+        self.site
+            .until(&format!("the BMC takes `power {what}`"), |site| {
+                assert!(bmc.runs(), "the simulated BMC has ended");
+                let output = site.try_provision(&["power", what, name]);
+                output.status.success().then_some(())
+            });
+    }
+}
+
+/// Small files of words and numbers; the same at each run.
+fn corpus(root: &Path) {
+    const WORDS: [&str; 8] = [
+        "needle", "commit", "shard", "lease", "straße", "attempt", "node", "image",
+    ];
+    if root.join("complete").exists() {
+        return;
+    }
+    let mut seed = 1u64;
+    for number in 0..FILES {
+        let mut lines = String::new();
+        for line in 0..40 {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let word = WORDS[usize::try_from(seed >> 61).expect("three bits")];
+            writeln!(lines, "{word} {} {line}", (seed >> 40) % 1000)
+                .expect("writing to a String cannot fail");
+        }
+        let directory = root.join(format!("{}/{}", number / 1000, number / 50));
+        if number % 50 == 0 {
+            fs::create_dir_all(&directory).expect("the tree can be written");
+        }
+        fs::write(directory.join(format!("{number}.txt")), lines).expect("the tree can be written");
+    }
+    fs::write(root.join("complete"), "").expect("the tree can be written");
+}
+
+/// The file of the packed root that a node boots.
+fn root_artifact(site: &Site, node: &str) -> PathBuf {
+    let node = site.node(node).expect("it is known");
+    let manifest = node["wanted"]["manifest"]
+        .as_str()
+        .expect("it has an image");
+    let path = site::store().join(format!("manifests/{manifest}.json"));
+    let manifest = fs::read_to_string(&path).expect("the image is in the store");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("it is JSON");
+    let root = manifest["root"]["sha256"].as_str().expect("it has a root");
+    site::store().join("artifacts").join(root)
+}
+
+/// One byte of a file that is not what it was.
+struct Damage {
+    file: PathBuf,
+    /// The SHA-256 that the file has now.
+    digest: String,
+}
+
+impl Damage {
+    const PLACE: u64 = 4_321_000;
+
+    fn of(file: &Path) -> Damage {
+        flip(file, Self::PLACE);
+        let said = rig::run("sha256sum", &[&text(file)]);
+        let digest = said
+            .split_whitespace()
+            .next()
+            .expect("sha256sum prints one");
+        Damage {
+            file: file.to_owned(),
+            digest: digest.to_owned(),
+        }
+    }
+
+    fn mend(&self) {
+        flip(&self.file, Self::PLACE);
+    }
+}
+
+/// Turns the bits of one byte of a file round.
+fn flip(file: &Path, place: u64) {
+    let open = File::options().read(true).write(true).open(file);
+    let mut open = open.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut byte = [0];
+    open.seek(SeekFrom::Start(place))
+        .and_then(|_| open.read_exact(&mut byte))
+        .expect("it is long enough");
+    byte[0] = !byte[0];
+    open.seek(SeekFrom::Start(place))
+        .and_then(|_| open.write_all(&byte))
+        .expect("root may write it");
+}
+
+/// A search on the cluster.
+struct Job {
+    child: Child,
+    out: PathBuf,
+    errors: PathBuf,
+}
+
+impl Job {
+    fn start(directory: &Path) -> Job {
+        let (out, errors) = (directory.join("found"), directory.join("found.errors"));
+        let create = |path: &Path| File::create(path).expect("the directory is ours");
+        let child = rig::command(programs::regexctl())
+            .args(["run", "--no-config", "--master", MASTER_URL])
+            .args(["--sort", "path", "-n", PATTERN])
+            .arg(site::data())
+            .stdout(Stdio::from(create(&out)))
+            .stderr(Stdio::from(create(&errors)))
+            .spawn()
+            .expect("regexctl starts");
+        Job { child, out, errors }
+    }
+
+    fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_none()
+    }
+
+    /// Waits for it, and gives back what it found.
+    fn finish(mut self, site: &mut Site) -> String {
+        site.until("the job is done", |_| (!self.runs()).then_some(()));
+        let status = self.child.wait().expect("it is our child");
+        let errors = fs::read_to_string(&self.errors).expect("it is there");
+        assert!(status.success(), "{status}: {errors}");
+        fs::read_to_string(&self.out).expect("it found text")
+    }
+}
+
+/// Where two outputs differ first.
+fn difference(found: &str, expected: &str) -> String {
+    let counts = format!(
+        "{} lines instead of {}",
+        found.lines().count(),
+        expected.lines().count()
+    );
+    let pair = found.lines().zip(expected.lines()).find(|(a, b)| a != b);
+    pair.map_or(counts.clone(), |(a, b)| {
+        format!("{counts}; the first that differs:\n{a}\ninstead of\n{b}")
+    })
+}
