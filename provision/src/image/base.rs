@@ -30,9 +30,9 @@ const PACKAGES: [&str; 8] = [
     "netbase",
 ];
 
-/// Hooks that come with mmdebstrap, and link /bin into /usr where the suite wants that. Without them a package does it that needs
-/// all of Perl.
-const MERGED_USR_HOOKS: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
+/// What to do where the master does not know who signs a mirror.
+const UNKNOWN_KEY: &str = ": this machine does not know the key of the mirror; install the keyring of the distribution \
+     (debian-archive-keyring, ubuntu-keyring), or give the image's source `keyring = \"/PATH/TO/KEYRING.gpg\"`";
 
 /// What is left out where documentation is. Licences stay.
 const DOCUMENTATION: [&str; 9] = [
@@ -48,7 +48,12 @@ const DOCUMENTATION: [&str; 9] = [
 ];
 
 /// The hooks, and the names of their files.
-const HOOKS: [(&str, &str); 3] = [
+const HOOKS: [(&str, &str); 5] = [
+    ("merged-usr.sh", include_str!("files/merged-usr.sh")),
+    (
+        "merged-usr-done.sh",
+        include_str!("files/merged-usr-done.sh"),
+    ),
     ("packages-in.sh", include_str!("files/packages-in.sh")),
     ("packages-out.sh", include_str!("files/packages-out.sh")),
     ("kernel.sh", KERNEL_HOOK),
@@ -122,12 +127,15 @@ impl<'a> Base<'a> {
         if let Some(epoch) = self.epoch {
             command.env("SOURCE_DATE_EPOCH", epoch.to_string());
         }
-        quietly(&mut command, "mmdebstrap").with_context(|| {
-            format!(
-                "cannot make a root of {} with {} packages asked for",
+        quietly(&mut command, "mmdebstrap").map_err(|error| {
+            let is_unknown = format!("{error:#}").contains("NO_PUBKEY");
+            let what = format!(
+                "cannot make a root of {} with {} packages asked for{}",
                 self.source.suite,
-                self.packages.len()
-            )
+                self.packages.len(),
+                if is_unknown { UNKNOWN_KEY } else { "" }
+            );
+            error.context(what)
         })
     }
 
@@ -158,9 +166,8 @@ impl<'a> Base<'a> {
             argument
         };
         arguments.push(hook("setup", "packages-in.sh"));
-        if Path::new(MERGED_USR_HOOKS).is_dir() {
-            arguments.push(format!("--hook-dir={MERGED_USR_HOOKS}").into());
-        }
+        arguments.push(hook("setup", "merged-usr.sh"));
+        arguments.push(hook("essential", "merged-usr-done.sh"));
         arguments.push(hook("customize", "packages-out.sh"));
         if self.kernel.is_some() {
             arguments.push(hook("customize", "kernel.sh"));
@@ -241,6 +248,62 @@ fn hooks(work: &Path) -> anyhow::Result<PathBuf> {
 mod tests {
     use super::*;
     use std::process::Command;
+
+    /// In Ubuntu's noble other packages mention `usr-is-merged`, and there is no such package: mmdebstrap's own hooks then begin
+    /// what they cannot end.
+    #[test]
+    fn a_name_that_is_only_mentioned_is_no_package() {
+        if !Path::new("/usr/bin/apt-get").exists() {
+            assert!(std::env::var_os("CI").is_none(), "there is no apt here");
+            eprintln!("SKIPPED: a hook of images: there is no apt here");
+            return;
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        let hooks = hooks(directory.path()).expect("it is ours");
+        let (root, mirror) = (path("root"), path("mirror"));
+        for there in [
+            "root/etc/apt/apt.conf.d",
+            "root/etc/apt/preferences.d",
+            "root/var/lib/apt/lists/partial",
+            "root/var/cache/apt/archives/partial",
+            "root/var/lib/dpkg",
+            "root/tmp",
+            "mirror",
+        ] {
+            fs::create_dir_all(path(there)).expect("a directory");
+        }
+        fs::write(path("root/var/lib/dpkg/status"), "").expect("it is ours");
+        fs::write(
+            mirror.join("Packages"),
+            "Package: init-system-helpers\nVersion: 1\nArchitecture: all\nDepends: usr-is-merged\nFilename: ./a.deb\nSize: 1\n",
+        )
+        .expect("it is ours");
+        let sources = format!("deb [trusted=yes] file:{} ./\n", mirror.display());
+        fs::write(path("root/etc/apt/sources.list"), sources).expect("it is ours");
+        let settings = format!(
+            "Dir \"{}\";\nDir::Etc::sourceparts \"-\";\nDir::State::status \"{}\";\nDir::Bin::methods \"/usr/lib/apt/methods\";\n\
+             APT::Sandbox::User \"\";\n",
+            root.display(),
+            root.join("var/lib/dpkg/status").display()
+        );
+        fs::write(path("apt.conf"), settings).expect("it is ours");
+        for hook in ["merged-usr.sh", "merged-usr-done.sh"] {
+            let output = Command::new(hooks.join(hook))
+                .arg(&root)
+                .env("MMDEBSTRAP_APT_CONFIG", path("apt.conf"))
+                .output()
+                .expect("a shell is there");
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{hook}: {told}");
+        }
+        for name in ["bin", "sbin", "lib", "lib64"] {
+            let link = fs::read_link(root.join(name)).expect("a link");
+            assert_eq!(link, Path::new("usr").join(name));
+        }
+        let status = fs::read_to_string(path("root/var/lib/dpkg/status"));
+        assert_eq!(status.expect("it is there"), "", "a package was installed");
+    }
 
     /// A cache of packages is linked into a new root, and takes back what was fetched besides, time and again.
     #[test]
