@@ -36,7 +36,7 @@ fn sources() {
         (
             "a mirror",
             image(
-                "source = { kind = \"debootstrap\", suite = \"bookworm\", mirrors = [\"deb.debian.org\", \"http://u:p@x\"] }"
+                "source = { kind = \"debootstrap\", suite = \"bookworm\", mirrors = [\"mirror.lab.example\", \"http://u:p@x\"] }"
             )
         ),
         (
