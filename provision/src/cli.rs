@@ -26,6 +26,7 @@ mod schema;
 mod serve;
 mod status;
 
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -110,9 +111,23 @@ pub fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         // Not with `eprintln!`, which panics where nobody listens.
-        output::tell(&format!("regex-provision: {error:#}\n"));
+        let hint = hint(&error);
+        output::tell(&format!("regex-provision: {error:#}{hint}\n"));
         ExitCode::from(2)
     })
+}
+
+/// What to do about an error that does not say it itself.
+fn hint(error: &anyhow::Error) -> &'static str {
+    let is_denied = error.chain().any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == ErrorKind::PermissionDenied)
+    });
+    if is_denied && !rustix::process::geteuid().is_root() {
+        "; run it with sudo"
+    } else {
+        ""
+    }
 }
 
 /// The definition of the command line.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tracing_subscriber::EnvFilter;
 
 use super::file::FileArgs;
@@ -69,6 +69,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    // Before anything is locked or listened on.
+    if !args.no_daemons && !rustix::process::geteuid().is_root() {
+        bail!(
+            "running dnsmasq needs root, for it answers DHCP; run `serve` with sudo, or with --no-daemons"
+        );
+    }
     let options = Options {
         store: Store::at(directory(args)?),
         listen: args.listen,

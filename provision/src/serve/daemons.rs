@@ -45,11 +45,6 @@ impl Daemons {
     pub(super) fn start(app: &Arc<App>, here: bool) -> anyhow::Result<Self> {
         let mut running = Vec::new();
         if here {
-            if !rustix::process::geteuid().is_root() {
-                bail!(
-                    "running dnsmasq needs root, for it answers DHCP; run `serve` as root, or with --no-daemons"
-                );
-            }
             make_directories(app)?;
             for what in [What::Dnsmasq, What::Ganesha, What::Rpcbind] {
                 running.push(Running::start(app, what, program(what)?));

@@ -375,20 +375,28 @@ fn limits_and_wrong_names_are_told_before_anything_is_done() {
     );
 
     // Without root nothing is begun.
-    fs::remove_dir_all(rig.store()).expect("ours");
     fs::set_permissions(rig.directory.path(), fs::Permissions::from_mode(0o777)).expect("ours");
     // The target directory may lie where others cannot look.
     let program = rig.path("regex-provision");
     fs::copy(env!("CARGO_BIN_EXE_regex-provision"), &program).expect("a file");
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
-        .arg(&program)
-        .args(["image", "build", "tiny"])
-        .current_dir(rig.directory.path())
-        .output()
-        .expect("setpriv is there");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("building an image needs root"), "{told}");
+    let refused = |arguments: &[&str], why: &str| {
+        let output = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .arg(&program)
+            .args(arguments)
+            .current_dir(rig.directory.path())
+            .output()
+            .expect("setpriv is there");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        assert!(told.contains(why), "{arguments:?}: {told}");
+    };
+    refused(
+        &["image", "prune"],
+        "Permission denied (os error 13); run it with sudo",
+    );
+    fs::remove_dir_all(rig.store()).expect("ours");
+    refused(&["image", "build", "tiny"], "building an image needs root");
+    refused(&["serve"], "running dnsmasq needs root");
     assert!(!rig.store().exists());
 }
