@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use guest::{Firmware, Machine};
 use rig::{Entry, text};
-use site::Site;
+use site::{Plan, Site};
 
 /// What nothing outlasts.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
@@ -128,7 +128,13 @@ fn measure(rounds: usize, nodes: usize) {
         .map(|number| machine(number, Firmware::Bios))
         .collect();
     let known: Vec<(&Machine, Option<&str>)> = all.iter().map(|machine| (machine, None)).collect();
-    let mut site = Site::furnish(directory, &known, "", &[]);
+    let mut site = Site::furnish(
+        directory,
+        Plan {
+            nodes: &known,
+            ..Plan::default()
+        },
+    );
 
     let mut measured: BTreeMap<&str, Times> = BTreeMap::new();
     for round in 1..=rounds {
@@ -178,7 +184,14 @@ fn measure_modes(rounds: usize) {
         .collect();
     let profiles = MODES.map(|(name, settings)| format!("\n[profile.{name}]\n{settings}\n"));
     let profiles = profiles.concat();
-    let mut site = Site::furnish(directory, &known, &profiles, &[]);
+    let mut site = Site::furnish(
+        directory,
+        Plan {
+            nodes: &known,
+            profiles: &profiles,
+            ..Plan::default()
+        },
+    );
 
     let way = WAYS[1];
     let mut measured: BTreeMap<&str, Times> = BTreeMap::new();

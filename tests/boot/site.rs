@@ -63,10 +63,21 @@ fn build_image(file: &Path) -> String {
     finish(&mut rig::over_there(&build))
 }
 
+/// What is described.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Plan<'a> {
+    /// Nodes, and their profiles.
+    pub(crate) nodes: &'a [(&'a Machine, Option<&'a str>)],
+    /// Sections of further profiles.
+    pub(crate) profiles: &'a str,
+    /// Further keys of the image.
+    pub(crate) image: &'a str,
+    /// Machines that are not described.
+    pub(crate) strangers: &'a [&'a Machine],
+}
+
 /// Writes the cluster's description as a person would: a first one by `init`, edited, and the nodes by `node import`.
-///
-/// `profiles` are sections of further profiles.
-fn describe(directory: &Path, nodes: &[(&Machine, Option<&str>)], profiles: &str) -> PathBuf {
+fn describe(directory: &Path, plan: Plan<'_>) -> PathBuf {
     let file = directory.join("cluster.toml");
     provision(&file, &["init", "--interface", BRIDGE, &text(&file)]);
     let mut description = fs::read_to_string(&file).expect("init has written it");
@@ -92,21 +103,25 @@ fn describe(directory: &Path, nodes: &[(&Machine, Option<&str>)], profiles: &str
         "#[export.data]\n#path = \"/srv/data\"\n#options",
         "[export.data]\npath = \"/srv/data\"\nserver = \"ganesha\"\noptions",
     );
+    let section = format!("[image.{IMAGE}]\n");
+    let with_keys = format!("{section}{}\n", plan.image);
+    edit(&mut description, &section, &with_keys);
     let credentials = directory.join("bmc-password");
     fs::write(&credentials, guest::BMC_PASSWORD).expect("the directory is ours");
     rig::run("chmod", &["600", &text(&credentials)]);
     write!(
         description,
         "\n[serve]\ndirectory = \"{}\"\n\n[profile.managed]\nbmc = {{ kind = \"ipmi\", \
-         address = \"{MASTER}\", port = {}, user = \"{}\", credentials = \"{}\" }}\n{profiles}",
+         address = \"{MASTER}\", port = {}, user = \"{}\", credentials = \"{}\" }}\n{}",
         text(store()),
         guest::port(0),
         guest::BMC_USER,
         text(&credentials),
+        plan.profiles,
     )
     .expect("writing to a String cannot fail");
     fs::write(&file, description).expect("the directory is ours");
-    for (machine, profile) in nodes {
+    for (machine, profile) in plan.nodes {
         let list = directory.join("list");
         let line = format!("{} {} {}\n", machine.name, machine.address(), machine.mac());
         fs::write(&list, line).expect("the directory is ours");
@@ -123,25 +138,18 @@ fn describe(directory: &Path, nodes: &[(&Machine, Option<&str>)], profiles: &str
 
 impl Site {
     /// Makes a site of nothing: the network, the description, the image; applies it, and starts its daemons.
-    ///
-    /// Of the machines, those of `nodes` are described, and `strangers` are not.
-    pub(crate) fn furnish(
-        directory: &Path,
-        nodes: &[(&Machine, Option<&str>)],
-        profiles: &str,
-        strangers: &[&Machine],
-    ) -> Site {
+    pub(crate) fn furnish(directory: &Path, plan: Plan<'_>) -> Site {
         // The image's packages are kept from run to run; all else is made anew.
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
         let lock = rig::clear(&kept.join("provision"));
         rig::furnish(&kept);
         fs::create_dir_all(data()).expect("/srv is ours");
-        let file = describe(directory, nodes, profiles);
+        let file = describe(directory, plan);
         build_image(&file);
         rig::hide_run();
         provision(&file, &["apply"]);
-        let known = nodes.iter().map(|(machine, _)| machine.log());
-        let logs = known.chain(strangers.iter().map(|machine| machine.log()));
+        let known = plan.nodes.iter().map(|(machine, _)| machine.log());
+        let logs = known.chain(plan.strangers.iter().map(|machine| machine.log()));
         Site::open(directory, logs.collect(), lock)
     }
 

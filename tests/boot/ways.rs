@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::guest::{Firmware, Machine};
 use super::neighbour;
 use super::rig::{self, Daemon};
-use super::site::Site;
+use super::site::{Plan, Site};
 use super::{say, stages};
 
 /// How long the boot endpoint is away for a node that is fetching its root.
@@ -52,7 +52,14 @@ pub(crate) fn go() {
         .own_profile()
         .map(|machine| (machine, Some(machine.name)));
     let nodes = [&nodes[..], &[(&rack.bios, None), (&rack.efi, None)]].concat();
-    let site = Site::furnish(work.path(), &nodes, PROFILES, &[]);
+    let plan = Plan {
+        nodes: &nodes,
+        profiles: PROFILES,
+        // The other format of packed roots.
+        image: "format = \"erofs\"",
+        ..Plan::default()
+    };
+    let site = Site::furnish(work.path(), plan);
     let mut run = Run { began, site };
     run.loaders_and_root_modes(&rack);
     run.other_dhcp_servers(&rack, work.path());

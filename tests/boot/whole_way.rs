@@ -85,8 +85,13 @@ impl Run {
             (&rack.nfs, Some("nfs")),
             (&rack.uefi, None),
         ];
-        let profiles = "\n[profile.nfs]\nroot = \"nfs\"\n";
-        let site = Site::furnish(directory, &nodes, profiles, &[&rack.stranger]);
+        let plan = site::Plan {
+            nodes: &nodes,
+            profiles: "\n[profile.nfs]\nroot = \"nfs\"\n",
+            strangers: &[&rack.stranger],
+            ..site::Plan::default()
+        };
+        let site = Site::furnish(directory, plan);
         corpus(site::data());
         Run {
             began,
