@@ -51,6 +51,8 @@ fn mksquashfs(directory: &Path, to: &Path, created: u64) -> anyhow::Result<Comma
         .arg(directory)
         .arg(to)
         .args(["-quiet", "-no-progress", "-no-recovery", "-no-exports"])
+        // The root directory itself. What is added makes it anew, and everybody's if that is not told otherwise.
+        .args(["-root-mode", "755", "-root-uid", "0", "-root-gid", "0"])
         // Its time, and the latest that a file may have.
         .env("SOURCE_DATE_EPOCH", created.to_string());
     Ok(command)

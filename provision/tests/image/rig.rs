@@ -166,6 +166,12 @@ impl Rig {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
+        // Into a root that everybody may write to, sshd lets nobody.
+        if manifest["root"]["format"] == "squashfs" {
+            let root = fs::metadata(&to).expect("it is there");
+            let (mode, owner) = (root.mode() & 0o7777, root.uid());
+            assert_eq!((mode, owner), (0o755, 0), "{mode:o}");
+        }
         to
     }
 
