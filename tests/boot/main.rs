@@ -12,10 +12,13 @@ mod guest;
 mod neighbour;
 mod programs;
 mod rig;
+mod services;
 mod site;
 mod ways;
 mod whole_way;
 
+use std::fs;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,13 +44,27 @@ fn every_way_to_boot_brings_a_node_up() {
 fn go(name: &str, inside: fn()) {
     // A failure of the other one is told by itself.
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = of_this_machine();
     match rig::enter(
         &["--exact", name, "--nocapture", "--test-threads", "1"],
         LIMIT,
     ) {
         Entry::Inside => inside(),
-        Entry::Done => {}
+        Entry::Done => assert_eq!(of_this_machine(), before, "this machine was changed"),
     }
+}
+
+/// What `apply` would change on a real master.
+fn of_this_machine() -> Vec<Option<String>> {
+    let files = [
+        "hosts",
+        "chrony/conf.d/regex-provision.conf",
+        "rsyslog.d/30-regex-provision.conf",
+        "systemd/system/regex-master.service",
+        "systemd/system/regex-provision-serve.service",
+    ];
+    let read = |name| fs::read_to_string(Path::new("/etc").join(name)).ok();
+    files.into_iter().map(read).collect()
 }
 
 /// Says what is being done, and when.

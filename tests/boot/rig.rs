@@ -107,6 +107,9 @@ pub(crate) fn furnish(data: &Path) {
         "mount",
         "dhcpd",
         "kea-dhcp4",
+        "chronyd",
+        "rsyslogd",
+        "ssh-keygen",
         "dnsmasq",
         "qemu-system-x86_64",
         "ganesha.nfsd",
@@ -130,6 +133,7 @@ pub(crate) fn furnish(data: &Path) {
     // That of the new network.
     run("mount", &["-t", "sysfs", "sysfs", "/sys"]);
     run("mount", &["--bind", &text(data), "/srv"]);
+    hide_etc(&data.join("etc"));
     run("ip", &["link", "set", "lo", "up"]);
     let bridge = [
         "link",
@@ -172,6 +176,15 @@ pub(crate) fn furnish(data: &Path) {
         run("ip", &["tuntap", "add", "dev", &tap, "mode", "tap"]);
         run("ip", &["link", "set", &tap, "master", BRIDGE, "up"]);
     }
+}
+
+/// A copy of `/etc` instead of it, for `apply` writes into it.
+fn hide_etc(copy: &Path) {
+    fs::create_dir_all(copy).expect("the target directory is ours");
+    let copy = text(copy);
+    run("mount", &["-t", "tmpfs", "tmpfs", &copy]);
+    run("cp", &["-a", "/etc/.", &copy]);
+    run("mount", &["--bind", &copy, "/etc"]);
 }
 
 /// A `/run` of its own for the daemons that are to come, such as rpcbind. Only now, for the names of the

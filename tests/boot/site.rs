@@ -106,6 +106,9 @@ fn describe(directory: &Path, plan: Plan<'_>) -> PathBuf {
     let section = format!("[image.{IMAGE}]\n");
     let with_keys = format!("{section}{}\n", plan.image);
     edit(&mut description, &section, &with_keys);
+    let key = fs::read_to_string(ssh_key(directory).with_extension("pub")).expect("just made");
+    let keys = format!("authorized-keys = [\"{}\"]", key.trim());
+    description = with_section(&description, "ssh", &keys);
     let credentials = directory.join("bmc-password");
     fs::write(&credentials, guest::BMC_PASSWORD).expect("the directory is ours");
     rig::run("chmod", &["600", &text(&credentials)]);
@@ -134,6 +137,22 @@ fn describe(directory: &Path, plan: Plan<'_>) -> PathBuf {
     }
     provision(&file, &["check"]);
     file
+}
+
+/// The description with other keys in one of its sections.
+fn with_section(description: &str, name: &str, keys: &str) -> String {
+    let head = format!("[{name}]\n");
+    let (before, rest) = description.split_once(&head).expect("init writes one");
+    let after = rest.find("\n[").map_or("", |at| &rest[at..]);
+    format!("{before}{head}{keys}\n{after}")
+}
+
+/// The key that lets an administrator into the nodes.
+fn ssh_key(directory: &Path) -> PathBuf {
+    let key = directory.join("ssh-key");
+    let quiet = ["-q", "-t", "ed25519", "-N", "", "-C", "rig", "-f"];
+    rig::run("ssh-keygen", &[&quiet[..], &[&text(&key)]].concat());
+    key
 }
 
 impl Site {
@@ -188,11 +207,26 @@ impl Site {
     pub(crate) fn change_dhcp(&mut self, keys: &str) {
         let file = self.file();
         let description = fs::read_to_string(&file).expect("it is described");
-        let (before, rest) = description.split_once("[dhcp]\n").expect("init writes one");
-        let after = rest.find("\n[").map_or("", |at| &rest[at..]);
-        fs::write(&file, format!("{before}[dhcp]\n{keys}\n{after}"))
-            .expect("the directory is ours");
+        let description = with_section(&description, "dhcp", keys);
+        fs::write(&file, description).expect("the directory is ours");
         self.provision(&["apply"]);
+    }
+
+    /// Makes sure that an administrator can log in to nodes, and that their roots are root's.
+    pub(crate) fn log_in(&mut self, nodes: &str) {
+        let said = self.until("all nodes let an administrator in", |site| {
+            site.exec(nodes, "stat -c 'root: %a %u %g' /")
+        });
+        assert_eq!(said.matches("root: ").count(), 1, "they differ:\n{said}");
+        assert!(said.contains("root: 755 0 0"), "{said}");
+    }
+
+    /// Runs a command on nodes. Gives what they said, if all of them could.
+    pub(crate) fn exec(&self, nodes: &str, line: &str) -> Option<String> {
+        let key = format!("IdentityFile={}", text(&self.directory.join("ssh-key")));
+        let output = self.try_provision(&["exec", "-o", &key, nodes, "--", line]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(said)
     }
 
     fn file(&self) -> PathBuf {

@@ -35,6 +35,10 @@ usr = "nfs"
 loader = "ipxe"
 root = "ramdisk"
 
+# As in the other test, so that the base root of the image is made once for both.
+[log]
+target = "master"
+
 # A kernel that finds neither its initramfs nor a root, and does not start again.
 [profile.hangs]
 kernel-args = ["rdinit=/none", "panic=0"]
@@ -141,6 +145,7 @@ impl Run {
                 "{name} had to try again: {node:#}"
             );
         }
+        self.site.log_in("pxelinux,syslinux,grub,own");
         let hangs = rack.hangs.name;
         let reason = self
             .site

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::guest::{Bmc, Firmware, Machine};
 use super::rig::{self, Daemon, MASTER_URL, finish, tail, text};
+use super::services::{self, Services};
 use super::site::{self, Site};
 use super::{programs, say, stages};
 
@@ -25,6 +26,7 @@ pub(crate) fn go() {
     let rack = Rack::new(work.path());
     let mut run = Run::prepare(began, work.path(), &rack);
     let _guests = run.switch_on(&rack);
+    run.ask_the_nodes(&rack);
     run.find_the_stranger(&rack);
     run.refuse_a_damaged_image(&rack);
     run.search_through_a_power_cut(&rack);
@@ -71,6 +73,7 @@ struct Run {
     began: Instant,
     directory: PathBuf,
     site: Site,
+    _services: Services,
     bmc: Bmc,
 }
 
@@ -87,16 +90,21 @@ impl Run {
         ];
         let plan = site::Plan {
             nodes: &nodes,
-            profiles: "\n[profile.nfs]\nroot = \"nfs\"\n",
+            profiles: &format!(
+                "\n[profile.nfs]\nroot = \"nfs\"\n\n[log]\ntarget = \"master\"\ndirectory = \"{}\"\n",
+                text(&services::logs(directory))
+            ),
             strangers: &[&rack.stranger],
             ..site::Plan::default()
         };
         let site = Site::furnish(directory, plan);
         corpus(site::data());
+        let services = Services::start(directory);
         Run {
             began,
             directory: directory.to_owned(),
             site,
+            _services: services,
             bmc: Bmc::start(rack.ram.clone()),
         }
     }
@@ -114,6 +122,34 @@ impl Run {
             self.say(&format!("{} is up: {}", machine.name, stages(&node)));
         }
         guests
+    }
+
+    /// Their clocks follow the master's, their logs arrive there, and one command asks all of them.
+    fn ask_the_nodes(&mut self, rack: &Rack) {
+        let names = rack.known().map(|machine| machine.name).join(",");
+        self.site.log_in(&names);
+        let ours = format!(
+            "chronyc -n tracking | grep '^Reference ID.*({})'",
+            rig::MASTER
+        );
+        let said = self
+            .site
+            .until("all nodes follow the master's clock", |site| {
+                site.exec(&names, &ours)
+            });
+        assert_eq!(
+            said.matches("Reference ID").count(),
+            1,
+            "not folded:\n{said}"
+        );
+        let message = "a line for the master";
+        let logged = self.site.exec(&names, &format!("logger '{message}'"));
+        assert!(logged.is_some(), "the nodes cannot log");
+        let directory = self.directory.clone();
+        self.site.until("all nodes' logs are on the master", |_| {
+            (services::loggers(&directory, message) == rack.known().len()).then_some(())
+        });
+        self.say("their clocks follow the master's, and their logs are there");
     }
 
     fn find_the_stranger(&mut self, rack: &Rack) {
