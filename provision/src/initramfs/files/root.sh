@@ -119,6 +119,8 @@ add_own_files() {
 # What the root needs besides, if neither image nor overlay brought it.
 finish_root() {
     STAGE=root
+    # The kernel made it for everybody to write to; sshd lets nobody into such a root.
+    [ -n "$NEW" ] || chmod 0755 /
     if [ -L "$NEW$RP_INIT" ] || [ -x "$NEW$RP_INIT" ]; then :; else
         fail "the root has no $RP_INIT"
     fi
