@@ -9,6 +9,7 @@
 //! Needs root, /dev/net/tun, and the Debian packages that tests/run installs. The image comes from a Debian mirror.
 
 mod guest;
+mod imports;
 mod neighbour;
 mod programs;
 mod rig;

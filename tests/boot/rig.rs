@@ -110,6 +110,7 @@ pub(crate) fn furnish(data: &Path) {
         "chronyd",
         "rsyslogd",
         "ssh-keygen",
+        "ssh-keyscan",
         "dnsmasq",
         "qemu-system-x86_64",
         "ganesha.nfsd",
@@ -118,6 +119,8 @@ pub(crate) fn furnish(data: &Path) {
         "ipmitool",
         "mmdebstrap",
         "mksquashfs",
+        "mkfs.erofs",
+        "umoci",
         "busybox",
     ];
     let path = path();

@@ -54,6 +54,8 @@ fn provision(file: &Path, arguments: &[&str]) -> String {
 fn provision_command(file: &Path, arguments: &[&str]) -> Command {
     let mut command = rig::command(programs::provision());
     command.env("REGEX_PROVISION_FILE", file).args(arguments);
+    // Where the keys of the nodes are remembered.
+    command.env("HOME", file.with_file_name("home"));
     command
 }
 
@@ -72,6 +74,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) profiles: &'a str,
     /// Further keys of the image.
     pub(crate) image: &'a str,
+    /// Further keys of the section `[ssh]`.
+    pub(crate) ssh: &'a str,
     /// Machines that are not described.
     pub(crate) strangers: &'a [&'a Machine],
 }
@@ -107,7 +111,7 @@ fn describe(directory: &Path, plan: Plan<'_>) -> PathBuf {
     let with_keys = format!("{section}{}\n", plan.image);
     edit(&mut description, &section, &with_keys);
     let key = fs::read_to_string(ssh_key(directory).with_extension("pub")).expect("just made");
-    let keys = format!("authorized-keys = [\"{}\"]", key.trim());
+    let keys = format!("authorized-keys = [\"{}\"]\n{}", key.trim(), plan.ssh);
     description = with_section(&description, "ssh", &keys);
     let credentials = directory.join("bmc-password");
     fs::write(&credentials, guest::BMC_PASSWORD).expect("the directory is ours");
@@ -125,18 +129,23 @@ fn describe(directory: &Path, plan: Plan<'_>) -> PathBuf {
     .expect("writing to a String cannot fail");
     fs::write(&file, description).expect("the directory is ours");
     for (machine, profile) in plan.nodes {
-        let list = directory.join("list");
-        let line = format!("{} {} {}\n", machine.name, machine.address(), machine.mac());
-        fs::write(&list, line).expect("the directory is ours");
-        let list = text(&list);
-        let mut arguments = vec!["node", "import", &list];
-        if let Some(profile) = profile {
-            arguments.extend(["--profile", profile]);
-        }
-        provision(&file, &arguments);
+        import_node(&file, machine, *profile);
     }
     provision(&file, &["check"]);
     file
+}
+
+/// Adds a node from a line as the how-to had them.
+fn import_node(file: &Path, machine: &Machine, profile: Option<&str>) {
+    let list = file.with_file_name("list");
+    let line = format!("{} {} {}\n", machine.name, machine.address(), machine.mac());
+    fs::write(&list, line).expect("the directory is ours");
+    let list = text(&list);
+    let mut arguments = vec!["node", "import", &list];
+    if let Some(profile) = profile {
+        arguments.extend(["--profile", profile]);
+    }
+    provision(file, &arguments);
 }
 
 /// The description with other keys in one of its sections.
@@ -201,6 +210,26 @@ impl Site {
     /// Ends the boot endpoint, as a power cut would.
     pub(crate) fn stop_serving(&mut self) {
         self.serve = None;
+    }
+
+    /// Describes another node.
+    pub(crate) fn import_node(&self, machine: &Machine, profile: Option<&str>) {
+        import_node(&self.file(), machine, profile);
+    }
+
+    /// What the image consists of that a node boots.
+    pub(crate) fn manifest_of(&self, node: &str) -> Value {
+        let node = self.node(node).expect("it is known");
+        let digest = node["wanted"]["manifest"].as_str();
+        let digest = digest.expect("it has an image");
+        let path = store().join(format!("manifests/{digest}.json"));
+        let manifest = fs::read_to_string(&path).expect("the image is in the store");
+        serde_json::from_str(&manifest).expect("it is JSON")
+    }
+
+    /// Where everything of this run is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Gives the description another section `[dhcp]`, and puts it into force.

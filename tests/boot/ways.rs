@@ -1,14 +1,16 @@
-//! Every other way to come up: each loader and each root mode, other DHCP servers beside or instead of ours; and a boot
-//! endpoint that is away for a minute, and a kernel that hangs.
+//! Every other way to come up: each loader and each root mode, images that were imported, other DHCP servers beside or
+//! instead of ours; and a boot endpoint that is away for a minute, and a kernel that hangs.
 
+use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::guest::{Firmware, Machine};
+use super::imports::{self, Unpacked};
 use super::neighbour;
 use super::rig::{self, Daemon};
-use super::site::{Plan, Site};
+use super::site::{self, Plan, Site};
 use super::{say, stages};
 
 /// How long the boot endpoint is away for a node that is fetching its root.
@@ -42,6 +44,19 @@ target = "master"
 # A kernel that finds neither its initramfs nor a root, and does not start again.
 [profile.hangs]
 kernel-args = ["rdinit=/none", "panic=0"]
+
+[image.oci]
+source = { kind = "oci", path = "/srv/not-there" }
+
+[profile.oci]
+image = "oci"
+
+[image.copied]
+source = { kind = "master" }
+format = "erofs"
+
+[profile.copied]
+image = "copied"
 "#;
 
 pub(crate) fn go() {
@@ -55,17 +70,18 @@ pub(crate) fn go() {
     let nodes = rack
         .own_profile()
         .map(|machine| (machine, Some(machine.name)));
-    let nodes = [&nodes[..], &[(&rack.bios, None), (&rack.efi, None)]].concat();
     let plan = Plan {
         nodes: &nodes,
         profiles: PROFILES,
         // The other format of packed roots.
         image: "format = \"erofs\"",
+        ssh: "host-keys = \"kept\"",
         ..Plan::default()
     };
     let site = Site::furnish(work.path(), plan);
     let mut run = Run { began, site };
     run.loaders_and_root_modes(&rack);
+    run.imported_images(&rack);
     run.other_dhcp_servers(&rack, work.path());
 }
 
@@ -81,7 +97,7 @@ struct Rack {
     own: Machine,
     /// Its kernel hangs.
     hangs: Machine,
-    /// As most are, for other DHCP servers.
+    /// As most are, but with imported images; for other DHCP servers.
     bios: Machine,
     efi: Machine,
 }
@@ -146,6 +162,23 @@ impl Run {
             );
         }
         self.site.log_in("pxelinux,syslinux,grub,own");
+        for machine in [&rack.pxelinux, &rack.syslinux, &rack.grub, &rack.own] {
+            let shown = rig::run("ssh-keyscan", &["-t", "ed25519", &machine.address()]);
+            let kept = site::store().join(format!(
+                "hostkeys/{}/ssh_host_ed25519_key.pub",
+                machine.name
+            ));
+            let kept = fs::read_to_string(kept).expect("apply has made it");
+            let key = kept
+                .split(' ')
+                .nth(1)
+                .expect("a public key has three words");
+            assert!(
+                shown.contains(key),
+                "{}: {shown} instead of {kept}",
+                machine.name
+            );
+        }
         let hangs = rack.hangs.name;
         let reason = self
             .site
@@ -156,6 +189,17 @@ impl Run {
         let reason = reason.as_str().unwrap_or_default();
         assert!(reason.contains("hangs in the kernel"), "{reason}");
         self.say(&format!("{hangs}: {reason}"));
+    }
+
+    /// Makes images of what exists, for the nodes that are to come.
+    fn imported_images(&mut self, rack: &Rack) {
+        let unpacked = Unpacked::of(&self.site, rack.grub.name);
+        self.say("importing an OCI image, with a kernel from elsewhere");
+        imports::oci(&self.site, &unpacked, "oci");
+        self.say("importing a running system, as the how-to did");
+        imports::running_system(&self.site, &unpacked, "copied");
+        self.site.import_node(&rack.bios, Some("oci"));
+        self.site.import_node(&rack.efi, Some("copied"));
     }
 
     /// While the node fetches its root, the boot endpoint is gone for a minute.
@@ -186,6 +230,14 @@ impl Run {
         self.site.change_dhcp("mode = \"proxy\"");
         let server = neighbour::plain_dhcpd(directory, &machines);
         self.boot(&machines, server, "worker");
+        let ask = "echo I am $(hostname); cat /root/secret || true";
+        let said = self.site.until("they let an administrator in", |site| {
+            site.exec("bios,efi", ask)
+        });
+        for name in ["bios", "efi"] {
+            assert!(said.contains(&format!("I am {name}")), "{said}");
+        }
+        assert!(!said.contains("of the master"), "{said}");
 
         // By then the network's part is over.
         self.say("ISC dhcpd of the site, with what we made for it");

@@ -233,8 +233,19 @@ impl Run {
         assert!(job.runs(), "the job was over before the power could be cut");
         let before = self.site.boots_of(cut);
         self.power("cycle");
-        let found = job.finish(&mut self.site);
+        assert!(job.runs(), "the job was over when the power was cut");
+        let (found, statistics) = job.finish(&mut self.site);
         assert!(found == expected, "{}", difference(&found, &expected));
+        let repeated = statistics
+            .lines()
+            .find_map(|line| line.trim().strip_suffix(" repeated attempts"));
+        let repeated: u64 = repeated
+            .and_then(|count| count.parse().ok())
+            .expect("they are counted");
+        assert!(
+            repeated > 0,
+            "nothing of the node that was cut off was done again:\n{statistics}"
+        );
         self.say("the output is ripgrep's");
 
         let node = self.site.wait_for_node(rack.stranger.name);
@@ -244,7 +255,7 @@ impl Run {
         ));
         let node = self.site.wait_for_boot(cut, before);
         self.say(&format!("{cut} is up again: {}", stages(&node)));
-        let again = Job::start(&self.directory).finish(&mut self.site);
+        let (again, _) = Job::start(&self.directory).finish(&mut self.site);
         assert!(again == expected, "{}", difference(&again, &expected));
         assert_eq!(Site::workers().len(), 4);
         self.say("four nodes, and again ripgrep's output");
@@ -253,8 +264,9 @@ impl Run {
     /// Shows what a person would want to see at the end: some matches, the nodes, and how each came up.
     fn show(&self, rack: &Rack) {
         let found = fs::read_to_string(self.directory.join("found")).expect("a job has run");
-        self.say(&format!("{} matches; the first:", found.lines().count()));
-        for line in found.lines().take(5) {
+        let matches = || found.lines().take_while(|line| !line.is_empty());
+        self.say(&format!("{} matches; the first:", matches().count()));
+        for line in matches().take(5) {
             eprintln!("{line}");
         }
         eprintln!("\n$ regexctl nodes\n{}", Site::nodes_as_shown());
@@ -314,13 +326,7 @@ fn corpus(root: &Path) {
 
 /// The file of the packed root that a node boots.
 fn root_artifact(site: &Site, node: &str) -> PathBuf {
-    let node = site.node(node).expect("it is known");
-    let manifest = node["wanted"]["manifest"]
-        .as_str()
-        .expect("it has an image");
-    let path = site::store().join(format!("manifests/{manifest}.json"));
-    let manifest = fs::read_to_string(&path).expect("the image is in the store");
-    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("it is JSON");
+    let manifest = site.manifest_of(node);
     let root = manifest["root"]["sha256"].as_str().expect("it has a root");
     site::store().join("artifacts").join(root)
 }
@@ -380,7 +386,7 @@ impl Job {
         let create = |path: &Path| File::create(path).expect("the directory is ours");
         let child = rig::command(programs::regexctl())
             .args(["run", "--no-config", "--master", MASTER_URL])
-            .args(["--sort", "path", "-n", PATTERN])
+            .args(["--stats", "--sort", "path", "-n", PATTERN])
             .arg(site::data())
             .stdout(Stdio::from(create(&out)))
             .stderr(Stdio::from(create(&errors)))
@@ -393,13 +399,16 @@ impl Job {
         self.child.try_wait().expect("it is our child").is_none()
     }
 
-    /// Waits for it, and gives back what it found.
-    fn finish(mut self, site: &mut Site) -> String {
+    /// Waits for it, and gives back what it found, and its statistics.
+    fn finish(mut self, site: &mut Site) -> (String, String) {
         site.until("the job is done", |_| (!self.runs()).then_some(()));
         let status = self.child.wait().expect("it is our child");
         let errors = fs::read_to_string(&self.errors).expect("it is there");
         assert!(status.success(), "{status}: {errors}");
-        fs::read_to_string(&self.out).expect("it found text")
+        let all = fs::read_to_string(&self.out).expect("it found text");
+        // No line of the tree is empty.
+        let (found, statistics) = all.split_once("\n\n").expect("statistics come at the end");
+        (format!("{found}\n"), statistics.to_owned())
     }
 }
 
