@@ -16,7 +16,6 @@
 
 pub mod check;
 pub mod generation;
-pub mod hostkeys;
 pub mod show;
 pub mod site;
 
@@ -24,6 +23,7 @@ mod block;
 mod compare;
 mod disk;
 mod error;
+mod hostkeys;
 mod place;
 mod plan;
 mod program;

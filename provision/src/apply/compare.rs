@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use super::error::ApplyError;
 use super::generation::{self, Generation, GenerationError, Indexed, Pending};
 use super::place::{Root, actual};
-use super::plan::{Actual, Change, Kind, Plan, changes, services as service_changes};
+use super::plan::{
+    Action, Actual, Change, Facts, Kind, Plan, changes, services as service_changes,
+};
 use super::reboot::{self, Side};
 use super::services::Services;
 use super::wanted::Wanted;
-use crate::model::Cluster;
+use crate::model::{Cluster, Hostname};
+use crate::nodeset;
 use crate::render::{Effect, File, Images, Place, Service};
 use crate::store::Store;
 
@@ -86,10 +89,22 @@ pub(super) fn compare(
     let down = services.down(&should_run)?;
     let pending = there.pending.as_ref();
     let pending_services = pending.map_or(&[][..], |pending| &pending.services);
+    let mut also = Vec::new();
+    if !wanted.new_keys.is_empty() {
+        // Nodes can boot only when it has read them.
+        let because = format!("host keys of {}", nodeset::fold(wanted.new_keys.iter().map(Hostname::as_str)));
+        also.push((Service::Serve, Action::Reload, because));
+    }
+    let facts = Facts {
+        pending: pending_services,
+        down: &down,
+        also: &also,
+    };
+    let told = service_changes(&wanted.files, installed, &list, facts);
     Ok(Plan {
         from: there.current.as_ref().map(|current| current.number),
         interrupted: there.pending.clone(),
-        services: service_changes(&wanted.files, installed, &list, pending_services, &down),
+        services: told,
         changes: list,
         reboots,
         obstacles: wanted.obstacles.clone(),

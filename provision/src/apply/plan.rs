@@ -212,18 +212,30 @@ fn unit_name(service: Service) -> String {
     format!("system/etc/systemd/system/{}", service.unit())
 }
 
+/// What services are to be told for other reasons than changed files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts<'a> {
+    /// What a switch that was cut off had to tell.
+    pub(super) pending: &'a [(Service, Action)],
+    /// Those of ours that should run and do not.
+    pub(super) down: &'a BTreeSet<Service>,
+    /// What else there is to tell, and why.
+    pub(super) also: &'a [(Service, Action, String)],
+}
+
 /// What services are to be told of the changes, in the order in which they depend on each other:
 /// first those that stop, then the rest.
-///
-/// `pending` is what a switch that was cut off had to tell; `down` are those of ours that should run and do
-/// not.
 pub(super) fn services(
     rendered: &[File],
     installed: &[Indexed],
     changes: &[Change],
-    pending: &[(Service, Action)],
-    down: &BTreeSet<Service>,
+    facts: Facts<'_>,
 ) -> Vec<ServiceChange> {
+    let Facts {
+        pending,
+        down,
+        also,
+    } = facts;
     let effects: BTreeMap<_, _> = installed
         .iter()
         .map(|file| (file.name.as_str(), file.service))
@@ -261,6 +273,9 @@ pub(super) fn services(
     }
     for service in down {
         tell(*service, Action::Start, "it is not running");
+    }
+    for (service, action, why) in also {
+        tell(*service, *action, why);
     }
     for service in Service::ALL {
         let unit = unit_name(service);

@@ -16,13 +16,13 @@ use super::error::ApplyError;
 use super::generation::{
     self, FORMAT, Generation, GenerationError, Index, Indexed, KEPT_GENERATIONS,
 };
-use super::hostkeys;
+use super::hostkeys::Keys;
 use super::place::Root;
 use super::plan::{Change, Plan};
 use super::services::{NoServices, Services, Systemd};
 use super::switch::{MADE, Switch, To};
 use super::wanted::{Wanted, kept, wanted};
-use crate::model::{Cluster, Node};
+use crate::model::Cluster;
 use crate::render::{Checker, File, Place};
 use crate::store::{Store, Temp, Writer};
 
@@ -63,7 +63,8 @@ pub struct Outcome {
 pub fn plan(request: &Request, services: &mut dyn Services) -> Result<Plan, ApplyError> {
     let store = request.store();
     let there = There::read(&request.root, &store)?;
-    let wanted = wanted(request, &store, |node| hostkeys::read(&store, node))?;
+    let keys = Keys::read(&store, &request.cluster)?;
+    let wanted = wanted(request, &store, &keys)?;
     compare(&request.root, &store, &there, &wanted, services)
 }
 
@@ -76,11 +77,16 @@ pub fn apply(
     let mut writer = lock(&request.root, &request.cluster)?;
     let store = writer.store().clone();
     let there = There::read(&request.root, &store)?;
-    let key = |node: &Node| hostkeys::ensure(&store, node).map(Some);
-    let wanted = wanted(request, &store, key)?;
-    let plan = compare(&request.root, &store, &there, &wanted, services)?;
+    let mut keys = Keys::read(&store, &request.cluster)?;
+    let mut wanted = wanted(request, &store, &keys)?;
+    let mut plan = compare(&request.root, &store, &there, &wanted, services)?;
     if !plan.obstacles.is_empty() {
         return Err(ApplyError::Obstacles(plan.obstacles));
+    }
+    if keys.make(&writer, &request.cluster)? {
+        // Loaders that read files are told the digests of what has the keys in it.
+        wanted = self::wanted(request, &store, &keys)?;
+        plan = compare(&request.root, &store, &there, &wanted, services)?;
     }
     if plan.is_empty()
         && let Some(current) = there.current
@@ -94,7 +100,9 @@ pub fn apply(
     let mut notes = ask_checkers(&writer, &request.root, &wanted.files, &plan.changes)?;
     let to = match &there.current {
         // Only services were to be told, or what was cut off to be completed.
-        Some(current) if plan.changes.is_empty() => To::Old(current.clone()),
+        Some(current) if plan.changes.is_empty() && keys.missing.is_empty() => {
+            To::Old(current.clone())
+        }
         _ => {
             let numbers = generation::list(&store)?;
             let number = numbers.last().map_or(1, |last| last + 1);
@@ -169,6 +177,7 @@ pub fn rollback(
             notes: Vec::new(),
         });
     }
+    Keys::read(store, &wanted.cluster)?.make(&writer, &wanted.cluster)?;
     let switch = Switch {
         writer: &mut writer,
         root,

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::error::ApplyError;
 use super::generation::Generation;
+use super::hostkeys::Keys;
 use super::run::Request;
 use super::site;
-use crate::model::{Cluster, Node};
+use crate::model::{Cluster, Hostname};
 use crate::render::{File, Images, obstacles, overlay, render};
-use crate::store::{Digest, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// A generation that is wanted: rendered just now, or kept.
 pub(super) struct Wanted {
@@ -17,13 +18,15 @@ pub(super) struct Wanted {
     pub(super) images: Images,
     pub(super) files: Vec<File>,
     pub(super) obstacles: Vec<String>,
+    /// The nodes whose host keys are made for it.
+    pub(super) new_keys: Vec<Hostname>,
 }
 
 /// Renders what is described.
 pub(super) fn wanted(
     request: &Request,
     store: &Store,
-    mut key: impl FnMut(&Node) -> Result<Option<overlay::HostKey>, ApplyError>,
+    keys: &Keys,
 ) -> Result<Wanted, ApplyError> {
     let cluster = &request.cluster;
     let site = site::discover(&request.root)
@@ -45,21 +48,9 @@ pub(super) fn wanted(
     }
     let images: Images = images.into_iter().collect();
     let mut obstacles = obstacles(cluster, &images, &site);
-    let needs_key = overlay::needs_host_key(cluster);
-    let mut failed = None;
     let files = render(cluster, &images, &site, |node| {
-        let key = if needs_key { key(node) } else { Ok(None) };
-        match key {
-            Ok(key) => overlay::node(cluster, node, key.as_ref()).digest,
-            Err(error) => {
-                failed.get_or_insert(error);
-                Digest::of(b"")
-            }
-        }
+        overlay::node(cluster, node, keys.of(node)).digest
     });
-    if let Some(error) = failed {
-        return Err(error);
-    }
     if request.root.is_real() {
         obstacles.extend(site::missing_programs(&files, &site));
     }
@@ -69,11 +60,14 @@ pub(super) fn wanted(
         images,
         files,
         obstacles,
+        new_keys: keys.missing.clone(),
     })
 }
 
 /// A generation that was kept, read whole: nothing of it may be missing or altered.
 pub(super) fn kept(store: &Store, generation: &Generation) -> Result<Wanted, ApplyError> {
+    let cluster = generation.cluster()?;
+    let keys = Keys::read(store, &cluster)?;
     let images = generation.images(store)?;
     let mut obstacles = Vec::new();
     for (name, _, manifest) in images.iter() {
@@ -102,10 +96,11 @@ pub(super) fn kept(store: &Store, generation: &Generation) -> Result<Wanted, App
         });
     }
     Ok(Wanted {
-        cluster: generation.cluster()?,
+        cluster,
         text: generation.cluster_text()?,
         images,
         files,
         obstacles,
+        new_keys: keys.missing,
     })
 }

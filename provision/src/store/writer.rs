@@ -197,6 +197,19 @@ impl Writer {
         durable::rename(from, to)
     }
 
+    /// The same with many that were made in one [`Temp`] and go into one directory, synced once.
+    pub fn place_all(&self, moves: &[(PathBuf, PathBuf)]) -> Result<(), StoreError> {
+        let Some((from, to)) = moves.first() else {
+            return Ok(());
+        };
+        durable::sync_all_of(from)?;
+        for (from, to) in moves {
+            fs::rename(from, to)
+                .map_err(|error| StoreError::io("move something to", to, error))?;
+        }
+        to.parent().map_or(Ok(()), durable::sync_directory)
+    }
+
     /// Removes a file or a directory of the store. A directory is gone from its place at once,
     /// however long its removal takes, and whatever happens in between.
     pub fn remove(&mut self, path: &Path) -> Result<(), StoreError> {

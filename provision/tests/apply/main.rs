@@ -5,3 +5,4 @@ mod fake;
 mod faults;
 mod plan;
 mod services;
+mod hostkeys;
