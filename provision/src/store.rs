@@ -71,8 +71,27 @@ impl Store {
         &self.root
     }
 
+    /// Whether the directory is a store, which is known by what only a store has.
+    pub fn exists(&self) -> bool {
+        let has = |name| {
+            let metadata = fs::symlink_metadata(self.root.join(name));
+            metadata.is_ok_and(|metadata| metadata.is_dir())
+        };
+        has("manifests") && has("artifacts")
+    }
+
+    /// The same store, which must be there.
+    pub fn existing(&self) -> Result<&Self, StoreError> {
+        if self.exists() {
+            Ok(self)
+        } else {
+            Err(StoreError::NoStore(self.root.clone()))
+        }
+    }
+
     /// Takes the lock, and removes what killed commands have left. Makes the directories that
-    /// are missing. Waits for another writer for [`LOCK_WAIT`] at most.
+    /// are missing, but never in a directory that holds anything of others. Waits for another writer for
+    /// [`LOCK_WAIT`] at most.
     pub fn lock(&self) -> Result<Writer, StoreError> {
         Writer::lock(self.clone())
     }

@@ -29,7 +29,7 @@ pub struct Pruned {
 /// `dry_run` only says what would go.
 pub fn prune(store: &Store, cache: bool, dry_run: bool) -> anyhow::Result<Pruned> {
     // Under the lock, so that nothing is put and not yet named.
-    let mut writer = store.lock()?;
+    let mut writer = store.existing()?.lock()?;
     let used = store.in_use()?;
     let not_in = |all: Vec<Digest>, used: &BTreeSet<Digest>| -> Vec<Digest> {
         all.into_iter()

@@ -19,6 +19,25 @@ pub enum StoreError {
         /// Why not.
         source: io::Error,
     },
+    /// Somebody else's directory.
+    #[error(
+        "{} holds {holds}, which is not ours, and is no directory of images and generations; name one of their own, \
+         which is made if it is not there, such as /var/lib/regex-provision",
+        .root.display()
+    )]
+    NotAStore {
+        /// The directory.
+        root: PathBuf,
+        /// Something in it.
+        holds: String,
+    },
+    /// There is no store yet.
+    #[error(
+        "there are no images and generations in {}; `regex-provision image build` and `apply` make them, and --directory \
+         names another directory",
+        .0.display()
+    )]
+    NoStore(PathBuf),
     /// Another command is changing the store.
     #[error("{} is being changed by another regex-provision{}; try again when that has ended", .root.display(), by_whom(*.holder))]
     Locked {

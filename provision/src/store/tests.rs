@@ -169,6 +169,70 @@ fn what_a_killed_command_left_is_removed_and_the_rest_stays() {
     assert!(!path.exists());
 }
 
+/// `serve.directory = "/var"`, or `rollback --directory /home/me`: what is in tmp/ there is not ours.
+#[test]
+fn nothing_is_made_or_removed_in_a_directory_of_others() {
+    for others in [
+        &["tmp/work", "lib"][..],
+        // Each by itself could be of a store.
+        &["tmp/work"],
+        &["images/holiday", "tmp/work"],
+        &["manifests/ship", "tmp/work"],
+    ] {
+        let (_directory, store) = store();
+        for path in others {
+            fs::create_dir_all(store.root().join(path)).expect("a directory");
+        }
+        let error = store.lock().expect_err("it is no store").to_string();
+        assert!(
+            error.contains("which is not ours, and is no directory of images"),
+            "{error}"
+        );
+        for path in others {
+            assert!(store.root().join(path).exists(), "{path} is gone");
+        }
+        let made = list(store.root()).expect("it can be listed");
+        assert_eq!(made.len(), others.len(), "{made:?}");
+        let error = store.existing().expect_err("it is no store").to_string();
+        assert!(error.starts_with("there are no images"), "{error}");
+        assert_eq!(list(store.root()).expect("it can be listed"), made);
+    }
+}
+
+#[test]
+fn a_store_is_made_in_what_is_empty_or_held_one() {
+    for before in [
+        &[][..],
+        &["lost+found"],
+        &["cache", "nodes"],
+        &["artifacts"],
+    ] {
+        let (_directory, store) = store();
+        fs::create_dir(store.root()).expect("a directory");
+        for name in before {
+            fs::create_dir(store.root().join(name)).expect("a directory");
+        }
+        drop(store.lock().expect("it may become a store"));
+        assert!(store.exists());
+        // And once more, now with everything in it.
+        fs::write(store.root().join("mine"), "").expect("a file");
+        drop(store.lock().expect("it is a store"));
+    }
+}
+
+#[test]
+fn what_a_link_leads_to_is_not_removed() {
+    let (directory, store) = store();
+    drop(store.lock().expect("nobody else has the lock"));
+    fs::remove_dir(store.root().join("tmp")).expect("it is empty");
+    let others = directory.path().join("others");
+    fs::create_dir_all(others.join("work")).expect("a directory");
+    std::os::unix::fs::symlink(&others, store.root().join("tmp")).expect("a link");
+    let error = store.lock().expect_err("it leads out").to_string();
+    assert!(error.contains("tmp"), "{error}");
+    assert!(others.join("work").exists());
+}
+
 #[test]
 fn a_second_writer_waits_for_the_first() {
     let (_directory, store) = store();

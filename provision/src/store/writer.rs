@@ -1,8 +1,9 @@
 //! Changing what is on disk, one at a time.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -31,6 +32,10 @@ const DIRECTORIES: [(&str, u32); 8] = [
     ("tmp", 0o700),
 ];
 
+/// What may be in a directory that is to become a store: what a file system has of itself, what
+/// may be kept of an earlier store, what `serve` makes, and what a killed process has made first.
+const MAY_BE_BEFORE: [&str; 4] = ["lost+found", "cache", "nodes", "artifacts"];
+
 /// The store, locked.
 #[derive(Debug)]
 pub struct Writer {
@@ -41,6 +46,7 @@ pub struct Writer {
 
 impl Writer {
     pub(super) fn lock(store: Store) -> Result<Self, StoreError> {
+        may_be_store(&store)?;
         for (name, mode) in DIRECTORIES {
             let path = store.root.join(name);
             let mut builder = fs::DirBuilder::new();
@@ -204,8 +210,7 @@ impl Writer {
         };
         durable::sync_all_of(from)?;
         for (from, to) in moves {
-            fs::rename(from, to)
-                .map_err(|error| StoreError::io("move something to", to, error))?;
+            fs::rename(from, to).map_err(|error| StoreError::io("move something to", to, error))?;
         }
         to.parent().map_or(Ok(()), durable::sync_directory)
     }
@@ -224,6 +229,42 @@ impl Writer {
             digest,
             root: self.store.root.clone(),
         }
+    }
+}
+
+/// Makes sure that a directory is a store, or may become one. What is in `tmp/` of a store is removed, so
+/// this must never be said of somebody else's directory.
+fn may_be_store(store: &Store) -> Result<(), StoreError> {
+    let root = &store.root;
+    if !store.exists() {
+        let names = list_all(root)?;
+        let is_foreign = |name: &&OsString| !MAY_BE_BEFORE.iter().any(|ours| *name == ours);
+        let foreign = names.iter().find(is_foreign);
+        if let Some(foreign) = foreign {
+            return Err(StoreError::NotAStore {
+                root: root.clone(),
+                holds: foreign.to_string_lossy().into_owned(),
+            });
+        }
+    }
+    let tmp = root.join("tmp");
+    if tmp.is_symlink() {
+        let what = "it is a link, and what is in it is to be removed; make it a directory";
+        let source = io::Error::new(ErrorKind::InvalidInput, what);
+        return Err(StoreError::io("use", tmp, source));
+    }
+    Ok(())
+}
+
+/// The names in a directory; none if it does not exist.
+fn list_all(directory: &Path) -> Result<Vec<OsString>, StoreError> {
+    let failed = |error| StoreError::io("list", directory, error);
+    match fs::read_dir(directory) {
+        Ok(entries) => entries
+            .map(|entry| Ok(entry.map_err(failed)?.file_name()))
+            .collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed(error)),
     }
 }
 
