@@ -8,7 +8,7 @@ use super::error::ApplyError;
 use super::generation::{self, Generation, GenerationError, Indexed, Pending};
 use super::place::{Root, actual};
 use super::plan::{
-    Action, Actual, Change, Facts, Kind, Plan, changes, services as service_changes,
+    Action, Actual, Change, Facts, Kind, Plan, ServiceChange, changes, services as service_changes,
 };
 use super::reboot::{self, Side};
 use super::services::Services;
@@ -92,15 +92,26 @@ pub(super) fn compare(
     let mut also = Vec::new();
     if !wanted.new_keys.is_empty() {
         // Nodes can boot only when it has read them.
-        let because = format!("host keys of {}", nodeset::fold(wanted.new_keys.iter().map(Hostname::as_str)));
+        let because = format!(
+            "host keys of {}",
+            nodeset::fold(wanted.new_keys.iter().map(Hostname::as_str))
+        );
         also.push((Service::Serve, Action::Reload, because));
+    }
+    if ours.contains(&Service::Ganesha) {
+        let kernel = services.state(Service::NfsServer)?;
+        if kernel.is_active || kernel.is_enabled {
+            let because = format!("{} takes its port", Service::Ganesha.unit());
+            also.push((Service::NfsServer, Action::Stop, because));
+        }
     }
     let facts = Facts {
         pending: pending_services,
         down: &down,
         also: &also,
     };
-    let told = service_changes(&wanted.files, installed, &list, facts);
+    let mut told = service_changes(&wanted.files, installed, &list, facts);
+    leave_gone(&mut told, &wanted.files, services)?;
     Ok(Plan {
         from: there.current.as_ref().map(|current| current.number),
         interrupted: there.pending.clone(),
@@ -109,6 +120,25 @@ pub(super) fn compare(
         reboots,
         obstacles: wanted.obstacles.clone(),
     })
+}
+
+/// Leaves alone the site's services that read nothing of ours any more and are not on this machine: their
+/// package was removed.
+fn leave_gone(
+    told: &mut Vec<ServiceChange>,
+    files: &[File],
+    services: &mut dyn Services,
+) -> Result<(), ApplyError> {
+    let mut gone = BTreeSet::new();
+    for change in told.iter() {
+        let service = change.service;
+        let reads = |file: &File| file.service.is_some_and(|(reader, _)| reader == service);
+        if !service.is_ours() && !files.iter().any(reads) && !services.state(service)?.is_there {
+            gone.insert(service);
+        }
+    }
+    told.retain(|change| !gone.contains(&change.service));
+    Ok(())
 }
 
 /// What is found in the place of each file, of those that are wanted and those that were

@@ -10,6 +10,8 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
+use super::interrupt::Interrupt;
+
 /// What happens before a change: it is told what comes next, and may refuse.
 type Hook = Box<dyn FnMut(&str) -> io::Result<()>>;
 
@@ -17,6 +19,7 @@ type Hook = Box<dyn FnMut(&str) -> io::Result<()>>;
 #[derive(Default)]
 pub struct Disk {
     hook: Option<Hook>,
+    interrupt: Interrupt,
 }
 
 impl Disk {
@@ -24,11 +27,24 @@ impl Disk {
     pub fn with_hook(hook: impl FnMut(&str) -> io::Result<()> + 'static) -> Self {
         Self {
             hook: Some(Box::new(hook)),
+            interrupt: Interrupt::never(),
         }
+    }
+
+    /// It refuses the next step when the signal comes.
+    #[must_use]
+    pub fn heeding(mut self, interrupt: Interrupt) -> Self {
+        self.interrupt = interrupt;
+        self
+    }
+
+    pub(super) fn interrupt(&self) -> Interrupt {
+        self.interrupt.clone()
     }
 
     /// Something is about to change.
     pub(super) fn step(&mut self, what: &str) -> io::Result<()> {
+        self.interrupt.check()?;
         match &mut self.hook {
             Some(hook) => hook(what),
             None => Ok(()),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::error::ApplyError;
 use super::program::{find, run};
-use crate::model::{Cluster, Node, Hostname};
+use crate::model::{Cluster, Hostname, Node};
 use crate::parallel;
 use crate::render::overlay::{self, HostKey};
 use crate::store::{Store, Writer};

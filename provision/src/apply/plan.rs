@@ -294,11 +294,21 @@ pub(super) fn services(
             };
         }
     }
-    // Both servers want the same port.
-    if has(&unit_name(Service::Ganesha))
-        && let Some(kernel) = told.get_mut(&Service::NfsServer)
-    {
-        kernel.0 = Action::Stop;
+    if let Some(kernel) = told.get_mut(&Service::NfsServer) {
+        let is_its =
+            |of: Option<(Service, Effect)>| of.is_some_and(|(s, _)| s == Service::NfsServer);
+        let exports = rendered.iter().any(|file| is_its(file.service));
+        let exported = installed.iter().any(|file| is_its(file.service));
+        kernel.0 = match kernel.0 {
+            // Both servers want the same port.
+            _ if has(&unit_name(Service::Ganesha)) => Action::Stop,
+            // It may have been stopped for the other one.
+            _ if exports && !exported => Action::Start,
+            // What a switch that was cut off wanted is not wanted any more.
+            Action::Stop if exports => Action::Start,
+            Action::Stop => Action::Reload,
+            action => action,
+        };
     }
     let mut list: Vec<_> = told
         .into_iter()

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
@@ -88,6 +89,8 @@ pub(crate) fn run_until<A: AsRef<OsStr>>(
     command
         .stdout(output.try_clone()?)
         .stderr(output.try_clone()?);
+    // A key that is typed to end us ends none of those with which we go back.
+    command.process_group(0);
     // As the words of programs are read, they are to be English.
     command.env("LC_ALL", "C.UTF-8");
     let mut child = command.spawn()?;

@@ -162,7 +162,8 @@ pub fn rollback(
     let wanted = kept(store, &to)?;
     let mut systemd = Systemd::here()
         .filter(|_| root.is_real())
-        .map(|systemd| systemd.expecting(&wanted.cluster));
+        .map(|systemd| systemd.expecting(&wanted.cluster))
+        .map(|systemd| systemd.heeding(disk.interrupt()));
     let mut nobody = NoServices;
     let services = match (services, &mut systemd) {
         (Some(services), _) => services,

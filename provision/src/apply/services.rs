@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::interrupt::Interrupt;
+use super::listener;
 use super::plan::Action;
-use super::program::{Ran, find, run};
+use super::program::{Ran, find, run_until};
 use crate::model::Cluster;
 use crate::render::Service;
 
@@ -33,6 +35,9 @@ pub enum ServiceError {
     /// `systemctl` has failed.
     #[error("{0}")]
     Failed(String),
+    /// A signal asked for the end.
+    #[error("it was ended by a signal")]
+    Interrupted,
     /// It does not come up, or not to the end.
     #[error("{unit} does not come up: {what}")]
     Down {
@@ -48,11 +53,39 @@ pub trait Services {
     /// Which of these, all ours, do not run although their units are there.
     fn down(&mut self, of: &BTreeSet<Service>) -> Result<BTreeSet<Service>, ServiceError>;
 
+    /// How a service is now.
+    fn state(&mut self, service: Service) -> Result<State, ServiceError>;
+
     /// Has the units read again.
     fn reload_units(&mut self) -> Result<(), ServiceError>;
 
     /// Tells a service, and waits until it is up.
     fn act(&mut self, service: Service, action: Action) -> Result<(), ServiceError>;
+
+    /// What follows is the way back, which no signal interrupts.
+    fn go_back(&mut self);
+
+    /// Undoes a start, while the unit that was started is still there, as far as it was not so before.
+    fn withdraw(&mut self, service: Service, before: State) -> Result<(), ServiceError>;
+
+    /// Makes a service that was told something as it was before, when its files are again.
+    fn put_back(
+        &mut self,
+        service: Service,
+        action: Action,
+        before: State,
+    ) -> Result<(), ServiceError>;
+}
+
+/// How a service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Its unit is there.
+    pub is_there: bool,
+    /// It is started with the machine.
+    pub is_enabled: bool,
+    /// It runs.
+    pub is_active: bool,
 }
 
 /// Nobody: for a fake root, and where systemd does not run.
@@ -64,11 +97,29 @@ impl Services for NoServices {
         Ok(BTreeSet::new())
     }
 
+    fn state(&mut self, service: Service) -> Result<State, ServiceError> {
+        Ok(State {
+            is_there: true,
+            is_enabled: service.is_ours(),
+            is_active: service.is_ours(),
+        })
+    }
+
     fn reload_units(&mut self) -> Result<(), ServiceError> {
         Ok(())
     }
 
     fn act(&mut self, _: Service, _: Action) -> Result<(), ServiceError> {
+        Ok(())
+    }
+
+    fn go_back(&mut self) {}
+
+    fn withdraw(&mut self, _: Service, _: State) -> Result<(), ServiceError> {
+        Ok(())
+    }
+
+    fn put_back(&mut self, _: Service, _: Action, _: State) -> Result<(), ServiceError> {
         Ok(())
     }
 }
@@ -79,6 +130,7 @@ pub struct Systemd {
     systemctl: PathBuf,
     /// Where services answer when they are up.
     answers: BTreeMap<Service, SocketAddr>,
+    interrupt: Interrupt,
 }
 
 impl Systemd {
@@ -95,6 +147,7 @@ impl Systemd {
         Self {
             systemctl,
             answers: BTreeMap::new(),
+            interrupt: Interrupt::never(),
         }
     }
 
@@ -102,19 +155,54 @@ impl Systemd {
     #[must_use]
     pub fn expecting(mut self, cluster: &Cluster) -> Self {
         let network = &cluster.network;
-        let at = |port| SocketAddr::from((network.master.get(), port));
-        self.answers = [
-            (Service::Serve, at(network.http_port)),
-            (Service::Master, at(network.master_port)),
-            (Service::Ganesha, at(2049)),
-        ]
-        .into_iter()
-        .collect();
+        for (service, port) in [
+            (Service::Serve, network.http_port),
+            (Service::Master, network.master_port),
+            (Service::Ganesha, 2049),
+        ] {
+            self = self.answering(service, (network.master.get(), port).into());
+        }
+        self
+    }
+
+    /// With the knowledge that a service answers at an address when it is up.
+    #[must_use]
+    pub fn answering(mut self, service: Service, at: SocketAddr) -> Self {
+        self.answers.insert(service, at);
+        self
+    }
+
+    /// It ends what it waits for when the signal comes, but for the way back.
+    #[must_use]
+    pub fn heeding(mut self, interrupt: Interrupt) -> Self {
+        self.interrupt = interrupt;
         self
     }
 
     fn run(&self, arguments: &[&str]) -> Result<Ran, ServiceError> {
-        Ok(run(&self.systemctl, arguments, COMMAND_TIME)?)
+        let enough = |_: &str| self.interrupt.has_come();
+        let ran = run_until(&self.systemctl, arguments, COMMAND_TIME, enough)?;
+        self.go_on()?;
+        Ok(ran)
+    }
+
+    fn go_on(&self) -> Result<(), ServiceError> {
+        if self.interrupt.has_come() {
+            Err(ServiceError::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_there(&self, unit: &str) -> Result<bool, ServiceError> {
+        let properties = self.properties(unit)?;
+        Ok(properties.get("LoadState").map(String::as_str) != Some("not-found"))
+    }
+
+    fn restart(&self, unit: &str) -> Result<(), ServiceError> {
+        // A service that has failed too often is not started any more without self.
+        self.run(&["reset-failed", unit])?;
+        self.must(&["restart", unit])
     }
 
     fn must(&self, arguments: &[&str]) -> Result<(), ServiceError> {
@@ -139,7 +227,8 @@ impl Systemd {
     }
 
     fn properties(&self, unit: &str) -> Result<BTreeMap<String, String>, ServiceError> {
-        let wanted = "--property=LoadState,ActiveState,SubState,Result";
+        let wanted =
+            "--property=LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,ControlGroup";
         let ran = self.run(&["show", wanted, unit])?;
         if !ran.succeeded() {
             return Err(ServiceError::Failed(ran.to_string()));
@@ -161,13 +250,17 @@ impl Systemd {
             let has_failed = is("ActiveState", "failed")
                 || is("ActiveState", "inactive")
                 || is("SubState", "auto-restart");
-            if is("ActiveState", "active") && self.answers(service) {
+            let missing = if is("ActiveState", "active") {
+                self.unanswered(service, &properties)?
+            } else {
+                None
+            };
+            if is("ActiveState", "active") && missing.is_none() {
                 return Ok(());
             }
             if has_failed || began.elapsed() > START_TIME {
-                let what = if is("ActiveState", "active") {
-                    let at = self.answers.get(&service).map(ToString::to_string);
-                    format!("nothing answers at {}", at.unwrap_or_default())
+                let what = if let Some(missing) = missing {
+                    missing
                 } else {
                     let get = |key| properties.get(key).map_or("unknown", String::as_str);
                     format!("it is {} ({})", get("ActiveState"), get("Result"))
@@ -175,14 +268,33 @@ impl Systemd {
                 let what = format!("{what}{}", self.status(unit)?);
                 return Err(ServiceError::Down { unit, what });
             }
+            self.go_on()?;
             thread::sleep(START_POLL);
         }
     }
 
-    fn answers(&self, service: Service) -> bool {
-        self.answers
-            .get(&service)
-            .is_none_or(|at| TcpStream::connect_timeout(at, CONNECT_TIME).is_ok())
+    /// What keeps an active service from being up: it must be the one that answers. None if nothing does.
+    fn unanswered(
+        &self,
+        service: Service,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<Option<String>, ServiceError> {
+        let Some(at) = self.answers.get(&service) else {
+            return Ok(None);
+        };
+        let get = |key| properties.get(key).map_or("", String::as_str);
+        let main = get("MainPID").parse().unwrap_or(0);
+        let its = listener::processes(main, get("ControlGroup"));
+        Ok(match listener::at(*at)? {
+            None => Some(format!("nothing answers at {at}")),
+            Some(socket) if !socket.is_of(&its) => Some(format!(
+                "{} listens at {at} already; end it, or give one of the two another port",
+                socket.holder()
+            )),
+            Some(_) => TcpStream::connect_timeout(at, CONNECT_TIME)
+                .err()
+                .map(|error| format!("it listens at {at}, but does not answer: {error}")),
+        })
     }
 }
 
@@ -199,6 +311,20 @@ impl Services for Systemd {
         Ok(down)
     }
 
+    fn state(&mut self, service: Service) -> Result<State, ServiceError> {
+        let properties = self.properties(service.unit())?;
+        let get = |key| properties.get(key).map_or("", String::as_str);
+        let is_active = matches!(
+            get("ActiveState"),
+            "active" | "reloading" | "activating" | "refreshing"
+        );
+        Ok(State {
+            is_there: get("LoadState") != "not-found",
+            is_enabled: get("UnitFileState").starts_with("enabled"),
+            is_active,
+        })
+    }
+
     fn reload_units(&mut self) -> Result<(), ServiceError> {
         let ran = self.run(&["daemon-reload"])?;
         if ran.succeeded() {
@@ -212,23 +338,67 @@ impl Services for Systemd {
         let unit = service.unit();
         match action {
             Action::Stop => {
-                let properties = self.properties(unit)?;
-                // It is gone already.
-                if properties
-                    .get("LoadState")
-                    .is_some_and(|it| it == "not-found")
-                {
-                    return Ok(());
+                // It may be gone already.
+                if self.is_there(unit)? {
+                    self.must(&["disable", "--now", unit])?;
                 }
-                return self.must(&["disable", "--now", unit]);
+                return Ok(());
             }
-            Action::Start => self.must(&["enable", "--now", unit])?,
-            Action::Restart => {
-                // A service that has failed too often is not started any more without this.
-                self.run(&["reset-failed", unit])?;
-                self.must(&["restart", unit])?;
+            // One that runs may run by other files.
+            Action::Start if service.is_ours() => {
+                self.must(&["enable", unit])?;
+                self.restart(unit)?;
             }
+            // Others use it, too.
+            Action::Start => {
+                self.must(&["enable", unit])?;
+                self.must(&["reload-or-restart", unit])?;
+            }
+            Action::Restart => self.restart(unit)?,
             Action::Reload => self.must(&["reload-or-restart", unit])?,
+        }
+        self.wait(service)
+    }
+
+    fn go_back(&mut self) {
+        self.interrupt = Interrupt::never();
+    }
+
+    fn withdraw(&mut self, service: Service, before: State) -> Result<(), ServiceError> {
+        let unit = service.unit();
+        if !self.is_there(unit)? {
+            return Ok(());
+        }
+        match (before.is_enabled, before.is_active) {
+            (true, true) => Ok(()),
+            (true, false) => self.must(&["stop", unit]),
+            (false, true) => self.must(&["disable", unit]),
+            (false, false) => self.must(&["disable", "--now", unit]),
+        }
+    }
+
+    fn put_back(
+        &mut self,
+        service: Service,
+        action: Action,
+        before: State,
+    ) -> Result<(), ServiceError> {
+        let unit = service.unit();
+        if !before.is_there {
+            return Ok(());
+        }
+        if before.is_enabled && action == Action::Stop {
+            self.must(&["enable", unit])?;
+        }
+        match (before.is_active, action) {
+            // What it was started by is withdrawn.
+            (false, Action::Start | Action::Stop) => return Ok(()),
+            (false, Action::Restart | Action::Reload) => return self.must(&["stop", unit]),
+            (true, Action::Reload) => self.must(&["reload-or-restart", unit])?,
+            (true, Action::Start) if !service.is_ours() => {
+                self.must(&["reload-or-restart", unit])?;
+            }
+            (true, _) => self.restart(unit)?,
         }
         self.wait(service)
     }

@@ -16,7 +16,7 @@ use super::generation::{
 };
 use super::place::{Root, block_file, text};
 use super::plan::{Action, ServiceChange};
-use super::services::Services;
+use super::services::{Services, State};
 use crate::render::{Place, Service};
 use crate::store::{Store, Temp, Writer};
 
@@ -61,7 +61,8 @@ enum Undo {
 #[derive(Default)]
 struct Done {
     undo: Vec<Undo>,
-    services: Vec<(Service, Action)>,
+    /// What services were told, and how they were before.
+    services: Vec<(Service, Action, State)>,
     units_changed: bool,
 }
 
@@ -165,7 +166,8 @@ impl Switch<'_> {
         for change in self.told.iter().filter(|change| which(change.action)) {
             let (service, action) = (change.service, change.action);
             self.disk.step(&format!("{action:?} {}", service.unit()))?;
-            done.services.push((service, action));
+            let before = self.services.state(service)?;
+            done.services.push((service, action, before));
             self.services.act(service, action)?;
         }
         Ok(())
@@ -245,10 +247,11 @@ impl Switch<'_> {
     fn back(&mut self, done: &Done) -> Vec<String> {
         let mut left = Vec::new();
         let mut disk = Disk::default();
+        self.services.go_back();
         // A unit can only be switched off while it is there.
-        for (service, action) in done.services.iter().rev() {
+        for (service, action, before) in done.services.iter().rev() {
             if *action == Action::Start
-                && let Err(error) = self.services.act(*service, Action::Stop)
+                && let Err(error) = self.services.withdraw(*service, *before)
             {
                 left.push(told(error));
             }
@@ -264,13 +267,8 @@ impl Switch<'_> {
         {
             left.push(told(error));
         }
-        for (service, action) in done.services.iter().rev() {
-            let again = match action {
-                Action::Start => continue,
-                Action::Stop => Action::Start,
-                action => *action,
-            };
-            if let Err(error) = self.services.act(*service, again) {
+        for (service, action, before) in done.services.iter().rev() {
+            if let Err(error) = self.services.put_back(*service, *action, *before) {
                 left.push(told(error));
             }
         }

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use super::file::FileArgs;
 use super::output::{counted, print, stdout_has_colours, table, tell};
 use crate::apply::show::{self, Style};
 use crate::apply::{
-    self, Disk, Generation, NoServices, Outcome, Request, Root, Services, Systemd, generation,
+    self, Disk, Generation, Interrupt, NoServices, Outcome, Request, Root, Services, Systemd,
+    generation,
 };
 use crate::model::{self, Cluster};
 use crate::store::Store;
@@ -159,9 +161,11 @@ pub(super) struct GenerationsArgs {
 }
 
 /// The services of the system, as far as they can be told.
-fn services(root: &Root, cluster: &Cluster) -> Box<dyn Services> {
+fn services(root: &Root, cluster: &Cluster, interrupt: &Interrupt) -> Box<dyn Services> {
     match Systemd::here() {
-        Some(systemd) if root.is_real() => Box::new(systemd.expecting(cluster)),
+        Some(systemd) if root.is_real() => {
+            Box::new(systemd.expecting(cluster).heeding(interrupt.clone()))
+        }
         _ => Box::new(NoServices),
     }
 }
@@ -179,7 +183,7 @@ fn request(file: &FileArgs, root: &RootArgs) -> anyhow::Result<Request> {
 
 pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let request = request(&args.file, &args.root)?;
-    let mut services = services(&request.root, &request.cluster);
+    let mut services = services(&request.root, &request.cluster, &Interrupt::never());
     let plan = apply::plan(&request, services.as_mut())?;
     print_plan(&plan, &args.show)?;
     if !plan.obstacles.is_empty() {
@@ -205,9 +209,16 @@ fn print_plan(plan: &apply::Plan, args: &ShowArgs) -> anyhow::Result<()> {
 pub(super) fn apply(args: &ApplyArgs) -> anyhow::Result<()> {
     apply::must_be_root(&args.root.root())?;
     let request = request(&args.file, &args.root)?;
-    let mut services = services(&request.root, &request.cluster);
-    let outcome = apply::apply(&request, &mut Disk::default(), services.as_mut())?;
+    let interrupt = watch()?;
+    let mut services = services(&request.root, &request.cluster, &interrupt);
+    let mut disk = Disk::default().heeding(interrupt);
+    let outcome = apply::apply(&request, &mut disk, services.as_mut())?;
     finish(&outcome, &request.root, &args.show)
+}
+
+/// A signal must not leave half of it.
+fn watch() -> anyhow::Result<Interrupt> {
+    Interrupt::watch().context("cannot wait for signals")
 }
 
 /// Tells what was done.
@@ -238,7 +249,8 @@ pub(super) fn rollback(args: &RollbackArgs) -> anyhow::Result<()> {
     let root = args.store.root.root();
     apply::must_be_root(&root)?;
     let store = args.store.store();
-    let outcome = apply::rollback(&root, &store, args.number, &mut Disk::default(), None)?;
+    let mut disk = Disk::default().heeding(watch()?);
+    let outcome = apply::rollback(&root, &store, args.number, &mut disk, None)?;
     finish(&outcome, &root, &args.show)
 }
 

@@ -135,24 +135,3 @@ fn a_plan_does_without_keys_that_only_root_may_read() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{told}");
 }
-
-/// How long it takes is printed; `cargo test -- --ignored --nocapture`.
-#[test]
-#[ignore = "makes 10,000 keys"]
-fn keys_of_many_nodes_take_no_hour() {
-    use std::fmt::Write as _;
-    let fake = Fake::new();
-    let mut text = kept().replace("10.77.0.0/24", "10.77.0.0/16");
-    for node in 0..10_000 {
-        let (high, low) = (node / 250, node % 250);
-        write!(
-            text,
-            "[[node]]\nname = \"n{node}\"\nmac = \"52:54:01:00:{high:02x}:{low:02x}\"\naddress = \"10.77.{}.{low}\"\n",
-            high + 100
-        )
-        .expect("writing to a String cannot fail");
-    }
-    let began = std::time::Instant::now();
-    fake.apply(&text);
-    println!("{:?}", began.elapsed());
-}

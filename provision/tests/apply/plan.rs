@@ -333,7 +333,7 @@ fn only_the_services_are_told_whose_files_change() {
         told(&first),
         [
             (Service::Chrony, Action::Restart),
-            (Service::NfsServer, Action::Reload),
+            (Service::NfsServer, Action::Start),
             (Service::Master, Action::Start),
             (Service::Serve, Action::Start),
             (Service::Dnsmasq, Action::Start),
@@ -374,7 +374,7 @@ fn only_the_services_are_told_whose_files_change() {
         told(&fake.plan(LAB)),
         [
             (Service::Ganesha, Action::Stop),
-            (Service::NfsServer, Action::Reload),
+            (Service::NfsServer, Action::Start),
             (Service::Serve, Action::Reload),
         ]
     );
