@@ -30,6 +30,7 @@ use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use rustix::fs::Mode;
 
 use crate::image::inside;
 
@@ -84,10 +85,25 @@ enum Command {
     Man(help::ManArgs),
 }
 
+impl Command {
+    /// Whether other users, such as dnsmasq's, must be able to read what it makes, whatever whoever runs it
+    /// keeps to themselves. What is secret has its own mode.
+    fn makes_what_daemons_read(&self) -> bool {
+        matches!(
+            self,
+            Self::Apply(_) | Self::Rollback(_) | Self::Serve(_) | Self::Image(_)
+        )
+    }
+}
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if command.makes_what_daemons_read() {
+        rustix::process::umask(Mode::from_bits_truncate(0o022));
+    }
+    let result = match command {
         Command::Init(args) => init::run(&args).map(done),
         Command::Check(args) => check::run(&args).map(done),
         Command::Plan(args) => apply::plan(&args),

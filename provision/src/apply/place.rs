@@ -5,8 +5,10 @@ use std::path::{Component, Path, PathBuf};
 
 use super::block;
 use super::disk::{Found, Saved, look};
+use super::error::ApplyError;
 use super::plan::Actual;
 use crate::render::Place;
+use crate::store::Store;
 
 /// The root of the system that is set up.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +54,16 @@ impl Root {
             self.inside(&existing.canonicalize()?)?;
         }
         Ok(place)
+    }
+
+    /// Makes sure that no link leads from the place of a store out of a fake root.
+    pub fn holds(&self, store: &Store) -> Result<(), ApplyError> {
+        let place = store.root();
+        let existing = place
+            .ancestors()
+            .find(|above| above.is_symlink() || above.exists());
+        let resolved = existing.map_or(Ok(()), |existing| self.inside(&existing.canonicalize()?));
+        resolved.map_err(|source| ApplyError::io("use", place, source))
     }
 
     /// Makes sure that a path without links is not outside of a fake root.

@@ -20,6 +20,7 @@ use super::hostkeys::Keys;
 use super::place::Root;
 use super::plan::{Change, Plan};
 use super::services::{NoServices, Services, Systemd};
+use super::site;
 use super::switch::{MADE, Switch, To};
 use super::wanted::{Wanted, kept, wanted};
 use crate::model::Cluster;
@@ -62,6 +63,7 @@ pub struct Outcome {
 /// Says what [`apply()`] would do.
 pub fn plan(request: &Request, services: &mut dyn Services) -> Result<Plan, ApplyError> {
     let store = request.store();
+    request.root.holds(&store)?;
     let there = There::read(&request.root, &store)?;
     let keys = Keys::read(&store, &request.cluster)?;
     let wanted = wanted(request, &store, &keys)?;
@@ -147,7 +149,8 @@ pub fn rollback(
     services: Option<&mut dyn Services>,
 ) -> Result<Outcome, ApplyError> {
     must_be_root(root)?;
-    let mut writer = store.lock()?;
+    root.holds(store)?;
+    let mut writer = store.existing()?.lock()?;
     let there = There::read(root, store)?;
     let current = there.current.as_ref();
     let current = current.ok_or(GenerationError::NoneInForce)?;
@@ -211,6 +214,11 @@ fn lock(root: &Root, cluster: &Cluster) -> Result<Writer, ApplyError> {
     let directory = cluster.serve.directory.as_path();
     let safe = root.safe_path(directory);
     let place = safe.map_err(|source| ApplyError::io("find the place of", directory, source))?;
+    root.holds(&store)?;
+    // One that is made now would be in the way of the one that is to be moved.
+    if let Some(obstacle) = site::moved_store(root, directory)? {
+        return Err(ApplyError::Obstacles(vec![obstacle]));
+    }
     fs::create_dir_all(&place).map_err(|source| ApplyError::io("make", &place, source))?;
     Ok(store.lock()?)
 }
@@ -263,7 +271,11 @@ fn make(writer: &Writer, wanted: &Wanted, index: &Index) -> Result<Temp, ApplyEr
     write(
         &directory.join("cluster.toml"),
         wanted.text.as_bytes(),
-        0o644,
+        if holds_secrets(&wanted.cluster) {
+            0o600
+        } else {
+            0o644
+        },
     )?;
     write(
         &directory.join("images.json"),
@@ -283,6 +295,12 @@ fn make(writer: &Writer, wanted: &Wanted, index: &Index) -> Result<Temp, ApplyEr
         }
     }
     Ok(temp)
+}
+
+/// Whether not everybody may read the description: a plan then needs root.
+fn holds_secrets(cluster: &Cluster) -> bool {
+    let mut users = cluster.images.values().flat_map(|image| &image.users);
+    users.any(|user| user.password_hash.is_some())
 }
 
 /// Seconds since 1970, or what `SOURCE_DATE_EPOCH` says.

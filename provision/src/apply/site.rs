@@ -3,11 +3,15 @@
 use std::env;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
+use super::error::ApplyError;
 use super::place::Root;
 use super::program::find;
+use super::services::Systemd;
 use crate::render::{File, LoaderFile, NEEDED_LOADERS, Service, Site};
+use crate::store::Store;
 
 /// What is known of the master. A fake root is taken for a Debian system with our programs
 /// in /usr/bin; loaders that it lacks are those of this machine.
@@ -48,6 +52,53 @@ pub fn discover(root: &Root) -> io::Result<Site> {
     Ok(site)
 }
 
+/// Where our boot endpoint's unit says that everything is, if that is a store and not the directory that is
+/// wanted: what to do, for people.
+pub(super) fn moved_store(root: &Root, wanted: &Path) -> Result<Option<String>, ApplyError> {
+    let unit = Service::Serve.unit();
+    let path = root.path(Path::new("/etc/systemd/system")).join(unit);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ApplyError::io("read", path, source)),
+    };
+    let Some(old) = directory_in(&text).filter(|old| old != wanted) else {
+        return Ok(None);
+    };
+    if !Store::at(root.path(&old)).exists() {
+        return Ok(None);
+    }
+    let (old, new) = (old.display(), wanted.display());
+    let there = root.path(wanted);
+    let first = if there.exists() {
+        format!("{new} exists already: remove it, or move it away, first; then ")
+    } else {
+        String::new()
+    };
+    Ok(Some(format!(
+        "serve.directory is {new}, but images and generations are in {old}, and {unit} serves them; {first}move them: \
+         `systemctl stop '{}' && mv {old} {new}`; or, to begin anew, move {old} elsewhere; or keep directory = \"{old}\"",
+        "regex-provision-*",
+    )))
+}
+
+/// The directory that a unit of ours is started with.
+fn directory_in(unit: &str) -> Option<PathBuf> {
+    let line = unit.lines().find(|line| line.starts_with("ExecStart="))?;
+    let (_, rest) = line.split_once(" --directory ")?;
+    let directory = rest.split(' ').next()?;
+    Some(directory.replace("%%", "%").into())
+}
+
+/// Why users other than root cannot run a program, if so: it, or a directory above it, is closed to them.
+pub(super) fn closed_to_others(program: &Path) -> Option<PathBuf> {
+    let program = program.canonicalize().ok()?;
+    let closed = program.ancestors().find(|part| {
+        fs::metadata(part).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 == 0)
+    });
+    closed.map(Path::to_owned)
+}
+
 /// The programs that the services of these files need and this machine lacks, for people.
 pub(super) fn missing_programs(files: &[File], site: &Site) -> Vec<String> {
     let has = |service| {
@@ -78,6 +129,53 @@ pub(super) fn missing_programs(files: &[File], site: &Site) -> Vec<String> {
             "{} is not there; install regex-master beside regex-provision",
             site.master.display()
         ));
+    } else if Systemd::here().is_some()
+        && let Some(closed) = closed_to_others(&site.master)
+    {
+        missing.push(format!(
+            "{} runs as a user of its own, who cannot run {}: {} is closed to others; install our programs where all can run \
+             them, and run them from there: `install -m 755 regex-master regex-provision regex-worker /usr/local/bin`",
+            Service::Master.unit(),
+            site.master.display(),
+            closed.display(),
+        ));
     }
     missing
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn what_keeps_others_from_a_program_is_named() {
+        let directory = TempDir::new().expect("a temporary directory");
+        let home = directory.path().canonicalize().expect("it is there");
+        let program = home.join("bin/regex-master");
+        let set = |path: &Path, mode| {
+            fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+        };
+        fs::create_dir(home.join("bin")).expect("a directory");
+        fs::write(&program, "").expect("a file");
+        set(&program, 0o755);
+        set(&home.join("bin"), 0o755);
+        set(&home, 0o755);
+        assert_eq!(closed_to_others(&program), None);
+        for (path, usual) in [(&home, 0o755), (&program, 0o755)] {
+            set(path, 0o700);
+            assert_eq!(closed_to_others(&program).as_ref(), Some(path));
+            set(path, usual);
+        }
+    }
+
+    #[test]
+    fn a_unit_tells_its_directory() {
+        let unit = "[Service]\nExecStart=/usr/bin/regex-provision serve --directory /srv/a%%b --no-daemons\n";
+        assert_eq!(directory_in(unit), Some("/srv/a%b".into()));
+        assert_eq!(directory_in("[Service]\nExecStart=/bin/true\n"), None);
+    }
 }

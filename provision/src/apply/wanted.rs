@@ -7,9 +7,9 @@ use super::generation::Generation;
 use super::hostkeys::Keys;
 use super::run::Request;
 use super::site;
-use crate::model::{Cluster, Hostname};
+use crate::model::{Cluster, Hostname, ImageName, Node, RootMode, UsrMode};
 use crate::render::{File, Images, obstacles, overlay, render};
-use crate::store::{Store, StoreError};
+use crate::store::{Manifest, Store, StoreError};
 
 /// A generation that is wanted: rendered just now, or kept.
 pub(super) struct Wanted {
@@ -23,15 +23,11 @@ pub(super) struct Wanted {
 }
 
 /// Renders what is described.
-pub(super) fn wanted(
-    request: &Request,
-    store: &Store,
-    keys: &Keys,
-) -> Result<Wanted, ApplyError> {
+pub(super) fn wanted(request: &Request, store: &Store, keys: &Keys) -> Result<Wanted, ApplyError> {
     let cluster = &request.cluster;
     let site = site::discover(&request.root)
         .map_err(|source| ApplyError::io("look for loaders on", "this machine", source))?;
-    let mut images = Vec::new();
+    let (mut images, mut broken) = (Vec::new(), Vec::new());
     let used: BTreeSet<_> = cluster
         .nodes()
         .iter()
@@ -40,7 +36,19 @@ pub(super) fn wanted(
     for name in cluster.images.keys() {
         // What no node boots may be missing, or broken.
         match store.image(name) {
-            Ok((digest, manifest)) => images.push((name.clone(), digest, manifest)),
+            Ok((digest, manifest)) => {
+                let gone = gone(store, cluster, name, &manifest);
+                if used.contains(name) {
+                    broken.extend(gone.into_iter().map(|what| {
+                        format!(
+                            "the image {name} lacks {what}; run `regex-provision image build {name} --force`"
+                        )
+                    }));
+                } else if !gone.is_empty() {
+                    continue;
+                }
+                images.push((name.clone(), digest, manifest));
+            }
             Err(StoreError::NoImage { .. }) => {}
             Err(_) if !used.contains(name) => {}
             Err(error) => return Err(error.into()),
@@ -51,6 +59,11 @@ pub(super) fn wanted(
     let files = render(cluster, &images, &site, |node| {
         overlay::node(cluster, node, keys.of(node)).digest
     });
+    obstacles.extend(broken);
+    obstacles.extend(site::moved_store(
+        &request.root,
+        cluster.serve.directory.as_path(),
+    )?);
     if request.root.is_real() {
         obstacles.extend(site::missing_programs(&files, &site));
     }
@@ -64,6 +77,26 @@ pub(super) fn wanted(
     })
 }
 
+/// What is missing of an image: artifacts; and its tree, if a node mounts it.
+fn gone(store: &Store, cluster: &Cluster, name: &ImageName, manifest: &Manifest) -> Vec<String> {
+    let artifacts = manifest.artifacts();
+    let artifacts = artifacts.filter(|artifact| !store.artifact_path(*artifact).exists());
+    let mut gone: Vec<_> = artifacts
+        .map(|artifact| format!("the artifact {}", artifact.short()))
+        .collect();
+    let mounts = |node: &Node| {
+        let settings = &node.settings;
+        settings.image == *name && (settings.root == RootMode::Nfs || settings.usr == UsrMode::Nfs)
+    };
+    if let Some(tree) = manifest.tree
+        && !store.tree_path(tree).exists()
+        && cluster.nodes().iter().any(mounts)
+    {
+        gone.push(format!("the unpacked tree {}", tree.short()));
+    }
+    gone
+}
+
 /// A generation that was kept, read whole: nothing of it may be missing or altered.
 pub(super) fn kept(store: &Store, generation: &Generation) -> Result<Wanted, ApplyError> {
     let cluster = generation.cluster()?;
@@ -71,15 +104,14 @@ pub(super) fn kept(store: &Store, generation: &Generation) -> Result<Wanted, App
     let images = generation.images(store)?;
     let mut obstacles = Vec::new();
     for (name, _, manifest) in images.iter() {
-        for artifact in manifest.artifacts() {
-            if !store.artifact_path(artifact).exists() {
-                let number = generation.number;
-                let short = artifact.short();
-                obstacles.push(format!(
-                    "generation {number} boots the image {name}, of which the artifact {short} is gone"
-                ));
-            }
-        }
+        let number = generation.number;
+        obstacles.extend(
+            gone(store, &cluster, name, manifest)
+                .into_iter()
+                .map(|what| {
+                    format!("generation {number} boots the image {name}, of which {what} is gone")
+                }),
+        );
     }
     if !obstacles.is_empty() {
         return Err(ApplyError::Obstacles(obstacles));

@@ -256,6 +256,8 @@ pub(super) fn rollback(args: &RollbackArgs) -> anyhow::Result<()> {
 
 pub(super) fn generations(args: &GenerationsArgs) -> anyhow::Result<()> {
     let store = args.store.store();
+    args.store.root.root().holds(&store)?;
+    store.existing()?;
     let current = generation::current_number(&store)?;
     let mut numbers = generation::list(&store)?;
     numbers.reverse();

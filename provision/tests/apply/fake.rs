@@ -100,6 +100,15 @@ impl Fake {
 
     /// Publishes an image `base`, with this in it.
     pub(crate) fn publish(&self, content: &str) {
+        self.publish_image(content, false);
+    }
+
+    /// The same, also unpacked.
+    pub(crate) fn publish_with_tree(&self, content: &str) {
+        self.publish_image(content, true);
+    }
+
+    fn publish_image(&self, content: &str, with_tree: bool) {
         fs::create_dir_all(self.path.join(DIRECTORY)).expect("a directory");
         let mut writer = self.store().lock().expect("nobody else has it");
         let mut put = |what: &str| {
@@ -124,12 +133,20 @@ impl Fake {
             },
             ramdisk: None,
             without_usr: None,
-            tree: None,
+            tree: with_tree.then_some(root.sha256),
             listing: put("listing"),
             packages: Vec::new(),
             worker: None,
             inputs: root.sha256,
         };
+        if with_tree {
+            let temp = writer.temp("tree").expect("a directory");
+            let tree = temp.path().join("root");
+            fs::create_dir(&tree).expect("a directory");
+            writer
+                .put_tree(root.sha256, &tree)
+                .expect("it can be moved");
+        }
         writer.publish(&manifest).expect("it is complete");
     }
 

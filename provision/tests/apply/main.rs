@@ -1,8 +1,9 @@
 //! Plan, apply and rollback on a fake root: what changes and what does not, with a fault at every step.
 
 mod cli;
+mod directory;
 mod fake;
 mod faults;
+mod hostkeys;
 mod plan;
 mod services;
-mod hostkeys;
