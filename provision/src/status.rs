@@ -32,7 +32,7 @@ pub use at::{At, for_people};
 pub use board::{Board, Pool, RETRY_WINDOW};
 pub use build::{Known, Workers, build};
 pub use conclude::{Attached, Conclusion, arrival, conclude};
-pub use event::{Client, Dhcp, Event, Report};
+pub use event::{Client, Dhcp, Event, PROBE, Report};
 pub use inventory::{Disk, Inventory, MAX_DEVICES, Nic, maker};
 pub use line::Line;
 pub use reach::{MAX_TRIED, Means, Tried, TriedNode, Unreached};

@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{
-    At, Boot, Client, Dhcp, Duplicate, Event, Line, Record, Report, Stage, Unknown, Words,
+    At, Boot, Client, Dhcp, Duplicate, Event, Line, PROBE, Record, Report, Stage, Unknown, Words,
 };
 use crate::model::MacAddr;
 
@@ -110,6 +110,7 @@ impl Board {
     /// Takes note of what was heard.
     pub fn hear(&mut self, at: At, event: Event) {
         match event {
+            Event::Dhcp { mac, .. } if mac.bytes() == PROBE => {}
             Event::Dhcp { mac, client, said } => self.dhcp(at, mac, client, &said),
             Event::Tftp { address, file, mac } => {
                 let stage = if mac.is_some() {

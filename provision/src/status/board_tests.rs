@@ -106,6 +106,25 @@ fn whole_boot(number: u8, id: &str) -> Vec<Event> {
     ]
 }
 
+/// `doctor` asks who answers DHCP.
+#[test]
+fn the_probe_is_no_machine() {
+    let mac = MacAddr::new(PROBE).expect("an address of one machine");
+    let mut board = board();
+    let said = [
+        Dhcp::Discover,
+        Dhcp::Offer(IP),
+        Dhcp::NoAddress,
+        Dhcp::Ack(IP),
+    ];
+    for said in said {
+        let client = Client::Firmware;
+        board.hear(seconds(1), Event::Dhcp { mac, client, said });
+    }
+    assert_eq!((board.unknown(), board.pool()), (Vec::new(), None));
+    assert_eq!((board.who(IP), board.drain()), (None, Vec::new()));
+}
+
 #[test]
 fn all_that_one_boot_says_is_one_boot() {
     let mut board = board();

@@ -6,6 +6,10 @@ use super::{At, BootId, Inventory, Means, Offer, Stage, Words};
 use crate::model::MacAddr;
 use crate::store::Digest;
 
+/// The Ethernet address in whose name `doctor` asks who answers DHCP: local, and no machine's. What is heard of it means
+/// nothing.
+pub const PROBE: [u8; 6] = [0x02, b'r', b'e', b'g', b'e', b'x'];
+
 /// Something that was heard of a machine. Made by those who listen (the HTTP endpoint, the
 /// reader of dnsmasq's log, the one who asks regex-master); what it means is decided by the
 /// [`Board`](super::Board).

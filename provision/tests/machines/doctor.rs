@@ -1,12 +1,14 @@
 //! `regex-provision doctor`, on a network of its own with real daemons that are ill.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{Daemon, Namespace, needs, until};
+use crate::serve::site::{Server, Site};
 
 fn cluster(dir: &Path, master: &str, dhcp: &str) -> String {
     format!(
@@ -57,19 +59,20 @@ fn examine_as(net: &Namespace, dir: &Path, master: &str, dhcp: &str) -> (Option<
         .expect("the binary under test starts");
     let findings: Value = serde_json::from_slice(&told.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&told.stderr)));
-    let lines = findings
-        .as_array()
-        .expect("an array")
-        .iter()
-        .map(|finding| {
-            let word = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-            assert!(
-                word("level") == "fine" || !word("fix").is_empty(),
-                "nothing to do about {finding}"
-            );
-            format!("{} {} {}", word("topic"), word("level"), word("what"))
-        });
-    (told.status.code(), lines.collect())
+    (told.status.code(), lines(&findings))
+}
+
+fn lines(findings: &Value) -> Vec<String> {
+    let findings = findings.as_array().expect("an array").iter();
+    let lines = findings.map(|finding| {
+        let word = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+        assert!(
+            word("level") == "fine" || !word("fix").is_empty(),
+            "nothing to do about {finding}"
+        );
+        format!("{} {} {}", word("topic"), word("level"), word("what"))
+    });
+    lines.collect()
 }
 
 #[track_caller]
@@ -188,4 +191,73 @@ fn a_master_without_its_interface_is_told_so() {
         &lines,
         "network problem br0 does not have the master's address 10.77.0.1",
     );
+}
+
+/// Asks for an address as the firmware of a machine does.
+const STRANGER: &str = r#"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"br0")
+s.bind(("", 68))
+head = bytes([1, 1, 6, 0, 7, 7, 7, 7]) + bytes(2) + b"\x80\0" + bytes(16) + bytes.fromhex("525400000099") + bytes(202)
+kind = b"PXEClient:Arch:00000:UNDI:002001"
+s.sendto(head + bytes([99, 130, 83, 99, 53, 1, 1, 93, 2, 0, 0, 60, len(kind)]) + kind + b"\xff", ("255.255.255.255", 67))
+"#;
+
+/// `serve` with its dnsmasq hears what doctor asks, and does not take it for a machine.
+#[test]
+fn its_own_question_is_no_machine() {
+    if !needs(&["dnsmasq", "ip", "python3"]) {
+        return;
+    }
+    for (dhcp, fine) in [
+        (
+            "[dhcp]\nrange = \"10.77.0.100-10.77.0.110\"",
+            "dhcp fine the master answers, and nobody else",
+        ),
+        (
+            "",
+            "dhcp fine the master answers, and nobody else; it gives strangers no address",
+        ),
+    ] {
+        let Some(net) = Namespace::new(&["10.77.0.1/16"]) else {
+            return;
+        };
+        let site = Site::new(1, dhcp);
+        let above = site.file();
+        let above = above.parent().expect("a file is in a directory");
+        // dnsmasq does not stay root.
+        fs::set_permissions(above, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        site.build("one");
+        site.apply(1);
+        let run = |args: &[&str]| {
+            let mut command = net.command(env!("CARGO_BIN_EXE_regex-provision"));
+            command.args(args).env("REGEX_PROVISION_FILE", site.file());
+            command
+        };
+        let doctor = || {
+            let told = run(&["doctor", "--json", "--dhcp-wait", "2s"]).output();
+            let findings = told.expect("the binary under test starts").stdout;
+            lines(&serde_json::from_slice(&findings).expect("it is JSON"))
+        };
+        let is_fine = || doctor().iter().any(|line| line == fine);
+        assert!(!is_fine(), "nothing runs");
+        let _server = Server::start(run(&["serve"]), &site.log());
+        until("dnsmasq answers", || is_fine().then_some(()));
+        let asked = net.command("python3").args(["-c", STRANGER]).status();
+        assert!(asked.expect("python3 starts").success());
+        // The log is read in order.
+        let machines = until("a machine is heard of", || {
+            let told = run(&["node", "discover", "--json"]).output();
+            let told = told.expect("the binary under test starts").stdout;
+            let machines: Vec<Value> = serde_json::from_slice(&told).expect("it is JSON");
+            let macs = machines.iter().map(|machine| machine["mac"].to_string());
+            let macs: Vec<_> = macs.collect();
+            macs.iter()
+                .any(|mac| mac.contains("52:54:00:00:00:99"))
+                .then_some(macs)
+        });
+        assert_eq!(machines.len(), 1, "{machines:?}");
+    }
 }

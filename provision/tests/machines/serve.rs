@@ -6,4 +6,4 @@ mod crowd;
 mod hostile;
 mod kept;
 mod script;
-mod site;
+pub(crate) mod site;
