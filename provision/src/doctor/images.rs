@@ -3,35 +3,80 @@
 use std::collections::BTreeSet;
 
 use super::{Finding, Level};
+use crate::apply::generation::{self, GenerationError};
 use crate::initramfs;
 use crate::model::{Cluster, ImageName};
 use crate::render::{Boot, Images};
-use crate::store::{Digest, Manifest, Store};
+use crate::store::{Digest, Manifest, Store, StoreError};
 
 const TOPIC: &str = "image";
 
-/// Reads every file that nodes boot, to see whether it is what it was.
+/// Reads every file that nodes boot, to see whether it is what it was. That is what was applied last, whatever has been
+/// published since; only where nothing was applied, what is published.
 pub(super) fn look(cluster: &Cluster) -> Vec<Finding> {
     let store = Store::at(cluster.serve.directory.as_path());
-    let wanted: BTreeSet<&ImageName> = cluster
-        .nodes()
-        .iter()
-        .map(|node| &node.settings.image)
-        .collect();
+    match in_force(&store) {
+        Ok(Some((cluster, images))) => {
+            let image =
+                |(name, digest)| (name, store.manifest(digest).map(|found| (digest, found)));
+            look_through(&store, &cluster, images.into_iter().map(image))
+        }
+        Ok(None) => {
+            let nodes = cluster.nodes().iter();
+            let wanted: BTreeSet<&ImageName> = nodes.map(|node| &node.settings.image).collect();
+            let image = |name: &ImageName| (name.clone(), store.image(name));
+            look_through(&store, cluster, wanted.into_iter().map(image))
+        }
+        Err(error) => vec![Finding::bad(
+            TOPIC,
+            Level::Problem,
+            format!(
+                "what nodes boot cannot be read: {:#}",
+                anyhow::Error::from(error)
+            ),
+            "run `regex-provision apply`, which makes a new generation",
+        )],
+    }
+}
+
+/// The cluster and the images of the generation in force, which nodes boot.
+fn in_force(store: &Store) -> Result<Option<(Cluster, Vec<(ImageName, Digest)>)>, GenerationError> {
+    let Some(generation) = generation::current(store)? else {
+        return Ok(None);
+    };
+    let digests = generation.image_digests()?.into_iter();
+    // A name that is none was not written by us.
+    let images = digests.filter_map(|(name, digest)| Some((name.parse().ok()?, digest)));
+    Ok(Some((generation.cluster()?, images.collect())))
+}
+
+fn look_through(
+    store: &Store,
+    cluster: &Cluster,
+    found: impl Iterator<Item = (ImageName, Result<(Digest, Manifest), StoreError>)>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut images = Vec::new();
-    for name in wanted {
-        match store.image(name) {
+    for (name, image) in found {
+        match image {
             Ok((digest, manifest)) => {
-                findings.push(look_at(&store, name, &manifest));
-                images.push((name.clone(), digest, manifest));
+                findings.push(look_at(store, &name, &manifest));
+                images.push((name, digest, manifest));
             }
-            Err(error) => findings.push(Finding::bad(
-                TOPIC,
-                Level::Problem,
-                format!("{:#}", anyhow::Error::from(error)),
-                format!("run `regex-provision image build {name}`, then `regex-provision apply`"),
-            )),
+            Err(error) => {
+                let mut what = format!("{:#}", anyhow::Error::from(error));
+                if !what.contains(name.as_str()) {
+                    what.insert_str(0, &format!("{name}: "));
+                }
+                findings.push(Finding::bad(
+                    TOPIC,
+                    Level::Problem,
+                    what,
+                    format!(
+                        "run `regex-provision image build {name} --force`, then `regex-provision apply`"
+                    ),
+                ));
+            }
         }
     }
     // What a root mode needs may not have been made when the image was.
@@ -110,15 +155,16 @@ mod tests {
     fn missing_damaged_and_useless_images_are_named() {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::at(directory.path());
-        let cluster = |root: &str| {
-            let text = format!(
+        let text = |root: &str| {
+            format!(
                 "[cluster]\nname = \"lab\"\ninterface = \"br0\"\nsubnet = \"10.77.0.0/24\"\nmaster = \"10.77.0.1\"\n\
                  [serve]\ndirectory = \"{}\"\n[image.base]\nsource = {{ kind = \"debootstrap\", suite = \"bookworm\" }}\n\
                  [[node]]\nname = \"n0\"\nmac = \"52:54:00:00:00:01\"\naddress = \"10.77.0.11\"\nimage = \"base\"\nroot = \"{root}\"\n",
                 directory.path().display()
-            );
-            model::parse(&text).unwrap_or_else(|problems| panic!("{problems}"))
+            )
         };
+        let cluster =
+            |root: &str| model::parse(&text(root)).unwrap_or_else(|problems| panic!("{problems}"));
         let told = |root: &str| -> Vec<(Level, String)> {
             let findings = look(&cluster(root)).into_iter();
             findings
@@ -180,6 +226,26 @@ mod tests {
         assert_eq!(lacking[1].0, Level::Problem);
         assert!(lacking[1].1.contains("without a ramdisk"), "{lacking:?}");
 
+        // What nodes boot is what was applied, not what was published since.
+        let generation = store.generations().join("1");
+        std::fs::create_dir_all(&generation).expect("it is ours");
+        let digest = store.image(&manifest.image).expect("it is published").0;
+        for (name, text) in [
+            ("images.json", format!("{{\"base\": \"{digest}\"}}")),
+            ("cluster.toml", text("ram")),
+            (
+                "index.json",
+                "{\"format\": 1, \"created\": 0, \"files\": []}".to_owned(),
+            ),
+        ] {
+            std::fs::write(generation.join(name), text).expect("it is ours");
+        }
+        let link = generation::current_link(&store);
+        std::os::unix::fs::symlink("generations/1", &link).expect("it is ours");
+        publish(&["overlay"]);
+        assert_eq!(told("ramdisk"), fine);
+        publish(&["overlay", "virtio_net", "igb", "e1000"]);
+
         let path = store.artifact_path(manifest.kernel.sha256);
         std::fs::remove_file(&path).expect("it is ours");
         std::fs::write(&path, "kernel?").expect("it is ours");
@@ -188,6 +254,16 @@ mod tests {
         assert!(
             damaged[0].1.contains("is damaged: its digest is"),
             "{damaged:?}"
+        );
+
+        std::fs::remove_file(store.manifest_path(digest)).expect("it is ours");
+        let gone = told("ram");
+        assert_eq!((gone.len(), gone[0].0), (1, Level::Problem));
+        std::fs::remove_file(generation.join("images.json")).expect("it is ours");
+        let unreadable = told("ram");
+        assert!(
+            unreadable[0].1.contains("what nodes boot cannot be read"),
+            "{unreadable:?}"
         );
     }
 }
