@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::model::{Cluster, Node, RootMode, UsrMode};
+use crate::model::{Cluster, Dhcp, Node, RootMode, UsrMode};
 use crate::nodeset;
 use crate::render::overlay::{self, Entry};
 use crate::render::{Boot, Images};
@@ -135,6 +135,7 @@ impl<'a> Comparison<'a> {
             return reasons.clone();
         }
         let mut reasons = self.of_boot(before, node);
+        reasons.extend(self.of_lease());
         let entries = |side: Side<'_>, node| overlay::shared(side.cluster, node);
         let files = different(&entries(self.old, before), &entries(self.new, node));
         if !files.is_empty() {
@@ -151,6 +152,30 @@ impl<'a> Comparison<'a> {
             reasons.push("its own files: /etc/hosts".into());
         }
         self.last = Some((before, node, reasons.clone()));
+        reasons
+    }
+
+    /// What our DHCP server tells besides the address: nodes set it once, when they boot.
+    fn of_lease(&self) -> Vec<String> {
+        let (old, new) = (self.old.cluster, self.new.cluster);
+        let mut reasons = Vec::new();
+        // Another server's answers are not known.
+        let is_full = |cluster: &Cluster| matches!(cluster.dhcp, Dhcp::Full { .. });
+        if !(is_full(old) && is_full(new)) {
+            return reasons;
+        }
+        let (a, b) = (old.network.subnet.netmask(), new.network.subnet.netmask());
+        if a != b {
+            reasons.push(format!("its network mask: {b} instead of {a}"));
+        }
+        let route = |cluster: &Cluster| {
+            let gateway = cluster.network.gateway;
+            gateway.map_or_else(|| "none".to_owned(), |gateway| gateway.to_string())
+        };
+        let (a, b) = (route(old), route(new));
+        if a != b {
+            reasons.push(format!("its gateway: {b} instead of {a}"));
+        }
         reasons
     }
 

@@ -103,6 +103,34 @@ fn a_node_with_other_arguments_is_to_be_rebooted() {
 }
 
 #[test]
+fn nodes_that_set_mask_and_route_at_boot_are_to_be_rebooted() {
+    let fake = Fake::new();
+    fake.apply(LAB);
+    let reasons = |text: &str| {
+        let plan = fake.plan(text);
+        let line = |reboot: &regexctl_provision::apply::Reboot| {
+            format!("{}: {}", reboot.set(), reboot.reasons.join("; "))
+        };
+        let lines: Vec<_> = plan.reboots.reboots.iter().map(line).collect();
+        lines.join("\n")
+    };
+    let routed = LAB.replace("[dhcp]", "gateway = \"10.77.0.254\"\n\n[dhcp]");
+    assert_eq!(
+        reasons(&routed),
+        "pxe,s[0-2]: its gateway: 10.77.0.254 instead of none"
+    );
+    assert_eq!(
+        reasons(&LAB.replace("10.77.0.0/24", "10.77.0.0/16")),
+        "pxe,s[0-2]: its network mask: 255.255.0.0 instead of 255.255.255.0"
+    );
+    // What another server tells is not in the file.
+    let range = "range = \"10.77.0.100-10.77.0.199\"";
+    let proxy = LAB.replace(range, "mode = \"proxy\"");
+    fake.apply(&proxy);
+    assert_eq!(reasons(&routed.replace(range, "mode = \"proxy\"")), "");
+}
+
+#[test]
 fn an_image_that_was_built_again_is_booted_after_apply_only() {
     let fake = Fake::new();
     fake.apply(LAB);
