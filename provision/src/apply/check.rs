@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::program::{Ran, find, run, run_until};
+use super::program::{Group, Ran, find, run, run_until};
 use crate::render::{Checker, File};
 
 /// How long a checker may take.
@@ -200,7 +200,7 @@ impl Check<'_> {
             &pid,
         ];
         let is_up = |said: &str| said.contains("NFS SERVER INITIALIZED");
-        let ran = run_until(unshare, arguments, CHECK_TIME, is_up)?;
+        let ran = run_until(unshare, arguments, Group::Ours, CHECK_TIME, is_up)?;
         let complaints = ran.output.lines().filter_map(complaint);
         let complaints: Vec<_> = complaints.collect();
         if complaints.is_empty() && is_up(&ran.output) {

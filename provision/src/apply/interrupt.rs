@@ -7,9 +7,13 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Whether SIGINT, SIGTERM or SIGHUP has come.
+/// Whether SIGINT, SIGTERM or SIGHUP has come. Until a switch begins they end the process as they always do, for
+/// nothing was changed.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt {
+    has_come: Arc<AtomicBool>,
+    by_signals: bool,
+}
 
 impl Interrupt {
     /// One that does not come.
@@ -17,8 +21,19 @@ impl Interrupt {
         Self::default()
     }
 
+    /// One that signals tell, from the beginning of the switch.
+    pub fn by_signals() -> Self {
+        Self {
+            by_signals: true,
+            ..Self::default()
+        }
+    }
+
     /// From now on these signals do not end the process any more, but are told here.
-    pub fn watch() -> io::Result<Self> {
+    pub(super) fn watch(&self) -> io::Result<()> {
+        if !self.by_signals {
+            return Ok(());
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()?;
@@ -34,8 +49,7 @@ impl Interrupt {
                 .map(signal)
                 .collect::<io::Result<Vec<_>>>()?
         };
-        let this = Self::default();
-        let told = this.clone();
+        let told = Arc::clone(&self.has_come);
         // It lives as long as the process.
         thread::Builder::new()
             .name("signals".into())
@@ -48,14 +62,14 @@ impl Interrupt {
                     }
                 });
                 runtime.block_on(any);
-                told.0.store(true, Ordering::Relaxed);
+                told.store(true, Ordering::Relaxed);
             })?;
-        Ok(this)
+        Ok(())
     }
 
     /// Whether it has come.
     pub fn has_come(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.has_come.load(Ordering::Relaxed)
     }
 
     /// An error if it has come.

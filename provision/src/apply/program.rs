@@ -67,10 +67,20 @@ impl fmt::Display for Ran {
     }
 }
 
+/// Whether a key that is typed to end us ends a program, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// It does.
+    Ours,
+    /// It does not: what is under way is to be undone in order.
+    Own,
+}
+
 /// Runs a program to its end, or until `enough` holds of what it has said, or its time is over; then it is killed.
 pub(crate) fn run_until<A: AsRef<OsStr>>(
     program: impl AsRef<OsStr>,
     arguments: impl IntoIterator<Item = A>,
+    group: Group,
     time: Duration,
     enough: impl Fn(&str) -> bool,
 ) -> io::Result<Ran> {
@@ -89,8 +99,9 @@ pub(crate) fn run_until<A: AsRef<OsStr>>(
     command
         .stdout(output.try_clone()?)
         .stderr(output.try_clone()?);
-    // A key that is typed to end us ends none of those with which we go back.
-    command.process_group(0);
+    if group == Group::Own {
+        command.process_group(0);
+    }
     // As the words of programs are read, they are to be English.
     command.env("LC_ALL", "C.UTF-8");
     let mut child = command.spawn()?;
@@ -119,7 +130,7 @@ pub(crate) fn run<A: AsRef<OsStr>>(
     arguments: impl IntoIterator<Item = A>,
     time: Duration,
 ) -> io::Result<Ran> {
-    run_until(program, arguments, time, |_| false)
+    run_until(program, arguments, Group::Ours, time, |_| false)
 }
 
 /// What was written so far. The offset, which is the program's, stays where it is.
@@ -150,7 +161,8 @@ mod tests {
     fn a_program_that_has_said_enough_is_ended() {
         let script = "echo ready; exec sleep 600";
         let enough = |said: &str| said.contains("ready");
-        let ran = run_until("/bin/sh", ["-c", script], Duration::from_secs(30), enough);
+        let time = Duration::from_secs(30);
+        let ran = run_until("/bin/sh", ["-c", script], Group::Ours, time, enough);
         let ran = ran.expect("there is a shell");
         assert_eq!((ran.status, ran.output.as_str()), (None, "ready\n"));
     }

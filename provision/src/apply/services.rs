@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::interrupt::Interrupt;
 use super::listener;
 use super::plan::Action;
-use super::program::{Ran, find, run_until};
+use super::program::{Group, Ran, find, run_until};
 use crate::model::Cluster;
 use crate::render::Service;
 
@@ -181,7 +181,7 @@ impl Systemd {
 
     fn run(&self, arguments: &[&str]) -> Result<Ran, ServiceError> {
         let enough = |_: &str| self.interrupt.has_come();
-        let ran = run_until(&self.systemctl, arguments, COMMAND_TIME, enough)?;
+        let ran = run_until(&self.systemctl, arguments, Group::Own, COMMAND_TIME, enough)?;
         self.go_on()?;
         Ok(ran)
     }

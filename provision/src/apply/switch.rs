@@ -70,6 +70,7 @@ impl Switch<'_> {
     /// Switches. When this fails, what was there is restored.
     pub(super) fn run(mut self, to: To) -> Result<Generation, ApplyError> {
         let mut done = Done::default();
+        self.disk.interrupt().watch()?;
         let pending = pending_path(&self.store());
         let before = look(&pending);
         let before = before.map_err(|source| ApplyError::io("read", &pending, source))?;

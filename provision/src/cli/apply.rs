@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use super::file::FileArgs;
@@ -209,16 +208,11 @@ fn print_plan(plan: &apply::Plan, args: &ShowArgs) -> anyhow::Result<()> {
 pub(super) fn apply(args: &ApplyArgs) -> anyhow::Result<()> {
     apply::must_be_root(&args.root.root())?;
     let request = request(&args.file, &args.root)?;
-    let interrupt = watch()?;
+    let interrupt = Interrupt::by_signals();
     let mut services = services(&request.root, &request.cluster, &interrupt);
     let mut disk = Disk::default().heeding(interrupt);
     let outcome = apply::apply(&request, &mut disk, services.as_mut())?;
     finish(&outcome, &request.root, &args.show)
-}
-
-/// A signal must not leave half of it.
-fn watch() -> anyhow::Result<Interrupt> {
-    Interrupt::watch().context("cannot wait for signals")
 }
 
 /// Tells what was done.
@@ -249,7 +243,7 @@ pub(super) fn rollback(args: &RollbackArgs) -> anyhow::Result<()> {
     let root = args.store.root.root();
     apply::must_be_root(&root)?;
     let store = args.store.store();
-    let mut disk = Disk::default().heeding(watch()?);
+    let mut disk = Disk::default().heeding(Interrupt::by_signals());
     let outcome = apply::rollback(&root, &store, args.number, &mut disk, None)?;
     finish(&outcome, &root, &args.show)
 }

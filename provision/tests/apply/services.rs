@@ -396,7 +396,7 @@ fn the_process_that_is_ended() {
     let (Ok(root), Ok(systemctl)) = (env::var("SIGNAL_ROOT"), env::var("SIGNAL_SYSTEMCTL")) else {
         return;
     };
-    let interrupt = Interrupt::watch().expect("signals can be had");
+    let interrupt = Interrupt::by_signals();
     let mut systemd = Systemd::with(systemctl.into()).heeding(interrupt.clone());
     let mut disk = Disk::default().heeding(interrupt);
     let request = Fake::at(root).request(&changed());
