@@ -2,7 +2,7 @@
 //!
 //! The test starts itself again under `unshare`, makes a bridge with an address, and answers on
 //! UDP port 67 as a DHCP server would. Where namespaces cannot be made it says so and passes, but
-//! with `CI=true` in the environment it fails.
+//! with `CI` in the environment it fails.
 
 use std::env;
 use std::fs;
@@ -30,7 +30,7 @@ fn enter(test: &str) {
     };
     let Some(way) = WAYS.iter().find(works) else {
         assert!(
-            env::var("CI").as_deref() != Ok("true"),
+            env::var_os("CI").is_none(),
             "no network namespace can be made (unshare --user --net, ip)"
         );
         eprintln!("SKIPPED: no network namespace can be made, so init was not tried on a machine");

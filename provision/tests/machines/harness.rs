@@ -52,10 +52,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 /// Says that a test cannot be run here; in CI that is a failure.
 pub(crate) fn missing(what: &str) {
-    assert!(
-        env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "{what} is needed in CI"
-    );
+    assert!(env::var_os("CI").is_none(), "{what} is needed in CI");
     eprintln!("NOT TESTED: {what} is not here");
 }
 
@@ -153,6 +150,16 @@ impl Namespace {
 
 /// Runs the program in a directory with this cluster.toml.
 pub(crate) fn provision(dir: &Path, cluster: &str, args: &[&str]) -> Output {
+    provision_with(dir, cluster, args, &[])
+}
+
+/// The same, with more in the environment.
+pub(crate) fn provision_with(
+    dir: &Path,
+    cluster: &str,
+    args: &[&str],
+    environment: &[(&str, &str)],
+) -> Output {
     fs::write(dir.join("cluster.toml"), cluster).expect("the directory is ours");
     let mut command = Command::new(env!("CARGO_BIN_EXE_regex-provision"));
     command
@@ -161,7 +168,8 @@ pub(crate) fn provision(dir: &Path, cluster: &str, args: &[&str]) -> Output {
         .stdin(Stdio::null())
         // Nobody answers there; who is behind the cluster's own addresses on this network, nobody knows.
         .env("REGEX_PROVISION_SERVER", "http://127.0.0.1:1")
-        .env_remove("REGEX_PROVISION_BMC_PASSWORD");
+        .env_remove("REGEX_PROVISION_BMC_PASSWORD")
+        .envs(environment.iter().copied());
     command.output().expect("the binary under test starts")
 }
 

@@ -2,7 +2,7 @@
 //! sshd.
 //!
 //! Everything that listens is on loopback, or in a network namespace that a test made. Where a
-//! program is not installed its tests say so and pass, but with `CI=true` in the environment they fail.
+//! program is not installed its tests say so and pass, but with `CI` in the environment they fail.
 
 mod doctor;
 mod fanout;

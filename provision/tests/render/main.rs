@@ -1,6 +1,6 @@
 //! What is rendered: golden files of every template, and what the daemons' own checkers say of them.
 //!
-//! Where a checker is not installed its test says so and passes, but with `CI=true` in the
+//! Where a checker is not installed its test says so and passes, but with `CI` in the
 //! environment it fails.
 
 mod checkers;
