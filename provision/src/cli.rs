@@ -26,6 +26,7 @@ mod schema;
 mod serve;
 mod status;
 
+use std::env;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
@@ -99,7 +100,22 @@ impl Command {
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // Without standard error there is nobody to tell.
+            let _ = error.print();
+            let counts_nodes = env::args_os()
+                .nth(1)
+                .is_some_and(|name| name == "exec" || name == "copy");
+            return match error.exit_code() {
+                0 => ExitCode::SUCCESS,
+                // To these two any other status is a number of nodes.
+                _ if counts_nodes => ExitCode::from(fanout::NOT_RUN),
+                _ => ExitCode::from(2),
+            };
+        }
+    };
     if command.makes_what_daemons_read() {
         rustix::process::umask(Mode::from_bits_truncate(0o022));
     }

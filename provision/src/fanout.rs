@@ -10,18 +10,35 @@
 mod gather;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-pub use gather::{Gathered, Group, MAX_NODE_OUTPUT_BYTES};
+pub use gather::{Gathered, Group, MAX_NODE_OUTPUT_BYTES, MAX_OUTPUT_BYTES};
 
 use crate::model::{Cluster, HostKeys, Node};
 use crate::parallel;
 use crate::process::{self, End, Stream};
 
-/// The status with which `ssh` ends when it is the connection that failed.
+/// The status with which `ssh` and `scp` end when it is the connection that failed; a command may end so, too.
 const SSH_FAILED: i32 = 255;
+
+/// What ssh says of a connection that there was.
+const LOST: [&str; 4] = [
+    "Connection to ",
+    "Timeout, server ",
+    "client_loop: ",
+    "Read from remote host ",
+];
+
+/// What ssh says where the one that it jumps over has said why.
+const JUMP_FAILED: &str = "Connection closed by UNKNOWN ";
+
+/// What `scp` says behind the reason that its `ssh` has given.
+const SCP_LAST_LINES: [&str; 2] = ["scp: Connection closed", "lost connection"];
 
 /// How nodes are logged in to.
 #[derive(Debug, Clone)]
@@ -41,8 +58,14 @@ pub enum Outcome {
     Exited(i32),
     /// No connection; what ssh said of it.
     Unreachable(String),
+    /// The connection broke off; what ssh said of it.
+    Lost(String),
     /// It took longer than it was allowed to.
     TimedOut(Duration),
+    /// We were told to end before it had.
+    Interrupted,
+    /// We were told to end before it was begun.
+    NotBegun,
     /// The local program was ended by a signal, or could not be run.
     Broken(String),
 }
@@ -60,6 +83,9 @@ impl fmt::Display for Outcome {
             Self::Exited(0) => f.write_str("done"),
             Self::Exited(code) => write!(f, "exit status {code}"),
             Self::Unreachable(words) => write!(f, "cannot log in: {words}"),
+            Self::Lost(words) => write!(f, "the connection was lost: {words}"),
+            Self::Interrupted => f.write_str("had not ended when this was interrupted"),
+            Self::NotBegun => f.write_str("not begun, for this was interrupted"),
             Self::TimedOut(limit) => write!(f, "not done within {} s", limit.as_secs_f32()),
             Self::Broken(why) => f.write_str(why),
         }
@@ -104,10 +130,11 @@ impl<'c> Remote<'c> {
     /// `scp` of files to a node's `destination`.
     pub fn scp(&self, node: &Node, files: &[PathBuf], destination: &str) -> Command {
         let mut command = Command::new("scp");
-        command.args(["-q", "-r", "-P"]);
+        // Without -q, which would keep its ssh from saying why; progress is for terminals only.
+        command.args(["-r", "-P"]);
         command.arg(self.cluster.ssh.port.to_string());
         self.settle(&mut command, node, false);
-        command.arg("--").args(files);
+        command.arg("--").args(files.iter().map(|file| local(file)));
         command.arg(format!("{}:{destination}", self.target(node)));
         command
     }
@@ -151,7 +178,17 @@ impl<'c> Remote<'c> {
     }
 }
 
-/// Runs a program for each node, as many at once as `width` says; `told` hears of each as it happens.
+/// A path as `scp` takes it for one of this machine: to it, what has a colon in front of the first slash is a machine's.
+fn local(path: &Path) -> PathBuf {
+    if path.is_relative() && path.as_os_str().as_encoded_bytes().contains(&b':') {
+        Path::new(".").join(path)
+    } else {
+        path.to_owned()
+    }
+}
+
+/// Runs a program for each node, as many at once as `width` says; `told` hears of each as it happens. The program is
+/// [`ssh`](Remote::ssh) or [`scp`](Remote::scp).
 pub fn execute(
     nodes: &[&Node],
     width: usize,
@@ -164,31 +201,78 @@ pub fn execute(
         width,
         Duration::ZERO,
         |node, send| {
+            if process::is_interrupted() {
+                return send(Event::Ended(Outcome::NotBegun));
+            }
             let mut command = command(node);
-            let mut last = LastLine::default();
+            let own = OwnWords::of(&mut command);
+            let mut said = Said::default();
             let end = process::run(&mut command, limit, &mut |stream, bytes| {
-                if stream == Stream::Err {
-                    last.add(bytes);
+                match stream {
+                    Stream::Err => said.errors.add(bytes),
+                    Stream::Out => said.printed = true,
                 }
                 send(Event::Output(stream, bytes.to_vec()));
             });
-            send(Event::Ended(outcome(end, limit, &command, &last)));
+            said.own = own.and_then(OwnWords::read);
+            send(Event::Ended(outcome(end, limit, &command, &said)));
         },
         told,
     );
+}
+
+/// What a program has said.
+#[derive(Debug, Default)]
+struct Said {
+    /// Something on standard output.
+    printed: bool,
+    errors: LastLine,
+    /// What ssh says itself, if that was kept apart from what the node says.
+    own: Option<LastLine>,
+}
+
+/// What `ssh` says itself, in memory: on standard error it could not be told from what the command says.
+struct OwnWords(File);
+
+impl OwnWords {
+    /// None for `scp`, which says nothing of a command.
+    fn of(command: &mut Command) -> Option<Self> {
+        if command.get_program() != "ssh" {
+            return None;
+        }
+        let memory = rustix::fs::memfd_create("ssh", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
+        let memory = File::from(memory);
+        let path = format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd());
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        // Options stand in front.
+        let mut with = Command::new(command.get_program());
+        with.arg("-E").arg(path).args(arguments);
+        *command = with;
+        Some(Self(memory))
+    }
+
+    fn read(mut self) -> Option<LastLine> {
+        let mut words = Vec::new();
+        self.0.rewind().ok()?;
+        self.0.read_to_end(&mut words).ok()?;
+        let mut last = LastLine::default();
+        last.add(&words);
+        Some(last)
+    }
 }
 
 fn outcome(
     end: std::io::Result<End>,
     limit: Option<Duration>,
     command: &Command,
-    last: &LastLine,
+    said: &Said,
 ) -> Outcome {
     let program = command.get_program().to_string_lossy();
     match end {
         Ok(End::TimedOut) => Outcome::TimedOut(limit.unwrap_or_default()),
+        Ok(End::Interrupted) => Outcome::Interrupted,
         Ok(End::Exited(status)) => match status.code() {
-            Some(SSH_FAILED) => Outcome::Unreachable(last.text()),
+            Some(SSH_FAILED) => said.failed(),
             Some(code) => Outcome::Exited(code),
             None => Outcome::Broken(format!("{program} was ended: {status}")),
         },
@@ -199,7 +283,28 @@ fn outcome(
     }
 }
 
-/// The last line of what ssh says, to be told when it fails.
+impl Said {
+    /// What a status of 255 means.
+    fn failed(&self) -> Outcome {
+        let is_lost = |line: &str| LOST.iter().any(|begin| line.starts_with(begin));
+        let errors = self.errors.text();
+        let words = match &self.own {
+            // Of a connection that the other side ends ssh speaks on standard error.
+            Some(own) => match own.text() {
+                Some(words) if words.starts_with(JUMP_FAILED) => errors.or(Some(words)),
+                words => words.or(errors.filter(|line| is_lost(line))),
+            },
+            None => Some(errors.unwrap_or_else(|| "ssh said nothing".to_owned())),
+        };
+        match words {
+            None => Outcome::Exited(SSH_FAILED),
+            Some(words) if self.printed || is_lost(&words) => Outcome::Lost(words),
+            Some(words) => Outcome::Unreachable(words),
+        }
+    }
+}
+
+/// The end of what is said, of which the last line is told where it fails.
 #[derive(Debug, Default)]
 struct LastLine(Vec<u8>);
 
@@ -213,10 +318,12 @@ impl LastLine {
         self.0.drain(..surplus);
     }
 
-    fn text(&self) -> String {
+    /// The last line that says why; none if nothing was said.
+    fn text(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.0);
-        let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
-        line.unwrap_or("ssh said nothing").to_owned()
+        let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let line = lines().rfind(|line| !SCP_LAST_LINES.contains(line));
+        line.or_else(|| lines().next_back()).map(str::to_owned)
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::model::{Bmc, BmcKind, Cluster, Node};
 use crate::parallel;
-use crate::process::{Captured, End};
+use crate::process::{Captured, End, is_interrupted};
 use secret::SecretError;
 
 /// What is done.
@@ -133,6 +133,9 @@ pub enum PowerError {
         /// How long it was given: `timeout` in `[power]`.
         limit: Duration,
     },
+    /// We were told to end.
+    #[error("not done, for this was interrupted; ask whether it is on")]
+    Interrupted,
     /// It answered something that cannot be understood.
     #[error("{address} answered what is not understood: {answer}")]
     Answer {
@@ -176,7 +179,13 @@ pub fn run<'c>(
         nodes,
         power.parallel.into(),
         pause,
-        |node, send| send(one(cluster, node, action, options)),
+        |node, send| {
+            send(if is_interrupted() {
+                Err(PowerError::Interrupted)
+            } else {
+                one(cluster, node, action, options)
+            });
+        },
         |at, result| told((nodes[at], result)),
     );
 }
@@ -250,6 +259,7 @@ fn success(
             address: address.to_owned(),
             limit,
         }),
+        End::Interrupted => Err(PowerError::Interrupted),
         End::Exited(status) if status.success() => Ok(captured),
         End::Exited(status) => Err(PowerError::Failed {
             program: program.to_owned(),

@@ -3,17 +3,25 @@
 //! A program is an absolute list of arguments, never a line for a shell. Its output is read as it comes,
 //! so that it never waits for us, and what is kept of it has a limit.
 //!
+//! A program that we may have to end is the head of a process group of its own, so that what it has started ends with
+//! it. What a terminal sends does not come to such a group: commands that run programs for long call [`heed_signals`].
+//!
 //! Invariant: when [`run`] returns, the program has ended and is reaped; what it started itself and left
 //! running is not waited for.
 
+mod interrupt;
+
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+pub use interrupt::{heed_signals, is_interrupted};
 
 /// How much is read from a pipe at once, in bytes.
 const READ_BYTES: usize = 16 << 10;
@@ -37,6 +45,8 @@ pub enum End {
     Exited(ExitStatus),
     /// By us, because its time was over.
     TimedOut,
+    /// By us, because we were told to end.
+    Interrupted,
 }
 
 /// What a program printed, up to a limit a stream.
@@ -90,44 +100,78 @@ pub fn run(
     timeout: Option<Duration>,
     told: &mut dyn FnMut(Stream, &[u8]),
 ) -> io::Result<End> {
+    let stop = interrupt::fd();
+    let may_end = timeout.is_some() || stop.is_some();
+    if may_end {
+        command.process_group(0);
+    }
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    let mut running = Running(child);
+    let mut running = Running {
+        child,
+        is_group: may_end,
+        is_reaped: false,
+    };
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    running.watch(deadline, told)
+    running.watch(deadline, stop, told)
 }
 
 /// A program that is ended and reaped however we leave.
-struct Running(Child);
+struct Running {
+    child: Child,
+    /// It is the head of a process group.
+    is_group: bool,
+    is_reaped: bool,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // An error of either means that it has been reaped.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // There is nobody to tell.
+        let _ = self.end();
     }
 }
 
 impl Running {
+    /// Ends it and what it has started, unless it has ended by itself.
+    fn end(&mut self) -> io::Result<()> {
+        if self.is_reaped {
+            return Ok(());
+        }
+        if self.is_group {
+            // Until it is reaped its number is nobody else's.
+            kill_process_group(Pid::from_child(&self.child), Signal::KILL)?;
+        } else {
+            self.child.kill()?;
+        }
+        self.reap().map(drop)
+    }
+
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait()?;
+        self.is_reaped = true;
+        Ok(status)
+    }
+
     fn watch(
         &mut self,
         deadline: Option<Instant>,
+        stop: Option<BorrowedFd<'_>>,
         told: &mut dyn FnMut(Stream, &[u8]),
     ) -> io::Result<End> {
-        let ended = pidfd_open(Pid::from_child(&self.0), PidfdFlags::empty())?;
-        let mut out = Pipe::new(self.0.stdout.take(), Stream::Out)?;
-        let mut err = Pipe::new(self.0.stderr.take(), Stream::Err)?;
+        let ended = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
+        let mut out = Pipe::new(self.child.stdout.take(), Stream::Out)?;
+        let mut err = Pipe::new(self.child.stderr.take(), Stream::Err)?;
         loop {
             let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                self.0.kill()?;
-                self.0.wait()?;
+                self.end()?;
                 return Ok(End::TimedOut);
             }
             let mut fds = vec![PollFd::new(&ended, PollFlags::IN)];
+            fds.extend(stop.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             fds.extend(
                 out.fd()
                     .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
@@ -145,12 +189,17 @@ impl Running {
                 Err(error) => return Err(error.into()),
             }
             let has_ended = !fds[0].revents().is_empty();
+            let is_over = stop.is_some() && !fds[1].revents().is_empty();
             drop(fds);
             // What it printed before its end is in the pipes by now.
             out.drain(told)?;
             err.drain(told)?;
             if has_ended {
-                return Ok(End::Exited(self.0.wait()?));
+                return Ok(End::Exited(self.reap()?));
+            }
+            if is_over {
+                self.end()?;
+                return Ok(End::Interrupted);
             }
         }
     }
@@ -238,6 +287,28 @@ mod tests {
         .unwrap();
         assert_eq!(end, End::TimedOut);
         assert_eq!(captured.out, b"on\n");
+    }
+
+    /// A shell waits for what it runs, which holds its pipes.
+    #[test]
+    fn what_it_has_started_ends_with_it_at_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("alive");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+        // Whoever holds its end of the pipe lives.
+        let line = format!("exec 9<>{}; echo on; sleep 1000; true", fifo.display());
+        let (end, captured) = capture(&mut shell(&line), Duration::from_millis(300), 100).unwrap();
+        assert_eq!((end, &*captured.out), (End::TimedOut, &b"on\n"[..]));
+        // Without a reader it cannot be opened for writing.
+        let begun = Instant::now();
+        while let Ok(_open) = rustix::fs::open(
+            &fifo,
+            OFlags::WRONLY | OFlags::NONBLOCK,
+            rustix::fs::Mode::empty(),
+        ) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it still runs");
+            std::thread::yield_now();
+        }
     }
 
     #[test]

@@ -14,13 +14,11 @@ use anyhow::{Context as _, bail};
 
 use super::file::FileArgs;
 use super::output::{counted, print, tell};
-use super::set::{ExcludeArgs, SET_HELP};
-use crate::fanout::{
-    Event, Gathered, MAX_NODE_OUTPUT_BYTES, Outcome, Remote, command_line, execute,
-};
+use super::set::{ExcludeArgs, NO_NODE, SET_HELP};
+use crate::fanout::{Event, Gathered, MAX_OUTPUT_BYTES, Outcome, Remote, command_line, execute};
 use crate::model::{Cluster, Node, Timespan};
 use crate::nodeset::{NodeSet, fold};
-use crate::process::Stream;
+use crate::process::{Stream, heed_signals};
 use crate::serve::tell_tried;
 use crate::status::{Means, TriedNode, Words};
 
@@ -28,11 +26,12 @@ use crate::status::{Means, TriedNode, Words};
 const MANY_FAILED: u8 = 101;
 
 /// The exit status when nothing was done.
-const NOT_RUN: u8 = 255;
+pub(super) const NOT_RUN: u8 = 255;
 
 const STATUS_HELP: &str = "\
 Exit status: 0 it went well everywhere, 1 to 100 on so many nodes it did not, 101 on more,
-255 nothing was done. Which nodes those are is told on standard error.";
+255 nothing was done. Which nodes those are is told on standard error. Ctrl-C ends what still runs: what
+has come by then is printed, and the nodes that had not ended count as failed.";
 
 /// How nodes are logged in to, and how many at once.
 #[derive(Debug, clap::Args)]
@@ -129,6 +128,11 @@ pub(super) struct CopyArgs {
 
 /// Log in to a node.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regex-provision ssh s3
+  regex-provision ssh s3 systemctl status regex-worker
+  regex-provision ssh -o ProxyJump=gate s3")]
 pub(super) struct SshArgs {
     /// The node
     #[arg(value_name = "NODE")]
@@ -212,7 +216,11 @@ fn try_exec(args: &ExecArgs) -> anyhow::Result<usize> {
     let window = &args.window;
     let cluster = window.login.file.load()?;
     let nodes = args.exclude.select(Some(&args.nodes), &cluster)?;
+    if nodes.is_empty() {
+        return no_node();
+    }
     let remote = window.login.remote(&cluster)?;
+    heed_signals().context("cannot listen for signals")?;
     let line = command_line(&args.command);
     let command = |node: &Node| {
         let mut command = remote.ssh(node, false);
@@ -249,7 +257,11 @@ fn try_copy(args: &CopyArgs) -> anyhow::Result<usize> {
         std::fs::symlink_metadata(file)
             .with_context(|| format!("{}: nothing was copied", file.display()))?;
     }
+    if nodes.is_empty() {
+        return no_node();
+    }
     let remote = window.login.remote(&cluster)?;
+    heed_signals().context("cannot listen for signals")?;
     let mut gathered = Gathered::default();
     execute(
         &nodes,
@@ -264,6 +276,12 @@ fn try_copy(args: &CopyArgs) -> anyhow::Result<usize> {
     tell_gathered(gathered, &cluster, &nodes)
 }
 
+/// A set such as `@down` may hold nobody; that is no failure.
+fn no_node() -> anyhow::Result<usize> {
+    tell(NO_NODE);
+    Ok(0)
+}
+
 fn names(places: &[usize], nodes: &[&Node]) -> String {
     fold(places.iter().map(|&at| nodes[at].name.as_str()))
 }
@@ -271,11 +289,16 @@ fn names(places: &[usize], nodes: &[&Node]) -> String {
 /// Prints each group's output below its nodes, and says who failed; how many.
 fn tell_gathered(gathered: Gathered, cluster: &Cluster, nodes: &[&Node]) -> anyhow::Result<usize> {
     let mut failures = Failures::default();
+    let is_full = gathered.is_full();
     let mut out = io::stdout().lock();
     let write = || -> io::Result<()> {
         for group in gathered.into_groups() {
             // What ssh says of a connection is told with the failure.
-            let is_said = matches!(group.outcome, Outcome::Unreachable(_));
+            let is_said = match &group.outcome {
+                Outcome::Unreachable(_) => true,
+                Outcome::Lost(words) => group.output.trim_ascii() == words.as_bytes(),
+                _ => false,
+            };
             if !group.output.is_empty() && !is_said {
                 let names = names(&group.nodes, nodes);
                 writeln!(out, "--- {names} ({})", group.nodes.len())?;
@@ -284,7 +307,7 @@ fn tell_gathered(gathered: Gathered, cluster: &Cluster, nodes: &[&Node]) -> anyh
                     writeln!(out)?;
                 }
                 if group.truncated {
-                    writeln!(out, "--- cut after {MAX_NODE_OUTPUT_BYTES} bytes")?;
+                    writeln!(out, "--- cut after {} bytes", group.output.len())?;
                 }
             }
             failures.add(&group.nodes, group.outcome);
@@ -295,6 +318,12 @@ fn tell_gathered(gathered: Gathered, cluster: &Cluster, nodes: &[&Node]) -> anyh
         // The reader has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         result => result.context("cannot write to standard output")?,
+    }
+    if is_full {
+        let most = MAX_OUTPUT_BYTES >> 20;
+        tell(&format!(
+            "regex-provision: of all output together {most} MiB are kept, what came later is cut; --stream prints all\n"
+        ));
     }
     Ok(failures.tell(cluster, nodes))
 }
@@ -314,6 +343,8 @@ impl Failures {
             Outcome::Unreachable(words) => Some(Some(words.clone())),
             // It may have been the connection, or the command.
             Outcome::TimedOut(_) | Outcome::Broken(_) => None,
+            // It was reached, and may not be any more.
+            Outcome::Lost(_) | Outcome::Interrupted | Outcome::NotBegun => None,
         };
         if let Some(problem) = problem {
             self.tried

@@ -5,15 +5,16 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::file::FileArgs;
 use super::output::{counted, print, tell};
-use super::set::{SET_HELP, SetArgs};
+use super::set::{NO_NODE, SET_HELP, SetArgs};
 use crate::model::{Cluster, Node};
 use crate::nodeset::fold;
 use crate::power::{self, Action, Options, Reply};
+use crate::process::heed_signals;
 use crate::serve::tell_tried;
 use crate::status::{Means, TriedNode, Words};
 
@@ -23,19 +24,49 @@ use crate::status::{Means, TriedNode, Words};
 /// Nodes that are switched on begin one after the other, as `[power]` says. Exit status: 0 done for all, 1 failed
 /// for some, 2 nothing was done.
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = format!("\
+Examples:
+  regex-provision power status @all
+  regex-provision power on 'rack1n[01-24]'
+  regex-provision power cycle '@image=base'
+
+{SET_HELP}"))]
 pub(super) enum Command {
     /// Switch nodes on
+    #[command(after_help = format!("\
+Examples:
+  regex-provision power on @all
+  regex-provision power on s3 --netboot
+
+{SET_HELP}"))]
     On(StartArgs),
     /// Switch nodes off, at once, as the power button does when it is held
+    #[command(after_help = format!("\
+Examples:
+  regex-provision power off s3
+  regex-provision power off '@rack1' --yes
+
+{SET_HELP}"))]
     Off(ActArgs),
     /// Switch nodes off and on; those that are off are switched on
+    #[command(after_help = format!("\
+Examples:
+  regex-provision power cycle '@down'
+  regex-provision power cycle '@image=base' --yes
+
+{SET_HELP}"))]
     Cycle(StartArgs),
     /// Ask whether nodes are on
+    #[command(after_help = format!("\
+Examples:
+  regex-provision power status @all
+  regex-provision power status @all --json | jq -r 'select(.error).node'
+
+{SET_HELP}"))]
     Status(AskArgs),
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = SET_HELP)]
 pub(super) struct StartArgs {
     #[command(flatten)]
     act: ActArgs,
@@ -46,7 +77,6 @@ pub(super) struct StartArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = SET_HELP)]
 pub(super) struct ActArgs {
     #[command(flatten)]
     ask: AskArgs,
@@ -57,7 +87,6 @@ pub(super) struct ActArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = SET_HELP)]
 pub(super) struct AskArgs {
     #[command(flatten)]
     nodes: SetArgs,
@@ -79,9 +108,14 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     };
     let cluster = ask.file.load()?;
     let nodes = ask.nodes.select(&cluster)?;
+    if nodes.is_empty() {
+        tell(NO_NODE);
+        return Ok(ExitCode::SUCCESS);
+    }
     if !yes {
         confirm(&cluster, action, &nodes)?;
     }
+    heed_signals().context("cannot listen for signals")?;
     let mut replies: BTreeMap<Reply, Vec<&Node>> = BTreeMap::new();
     let mut failures: BTreeMap<String, Vec<&Node>> = BTreeMap::new();
     let mut printed = Ok(());

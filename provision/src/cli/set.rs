@@ -18,6 +18,9 @@ Sets of nodes:
   @all,!s3  or  @all -x s3                    all but one
 Put quotes around a set: to the shell, brackets, ! and & mean something else.";
 
+/// What is said where a set holds no node, so that nothing is done.
+pub(super) const NO_NODE: &str = "regex-provision: no node is meant; nothing was done\n";
+
 /// Some nodes, which must be named.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SetArgs {

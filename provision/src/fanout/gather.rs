@@ -7,9 +7,15 @@ use super::Outcome;
 /// The most that is kept of one node's output, in bytes.
 pub const MAX_NODE_OUTPUT_BYTES: usize = 1 << 20;
 
+/// The most that is kept of all nodes' outputs, equal ones once, in bytes.
+pub const MAX_OUTPUT_BYTES: usize = 256 << 20;
+
 /// The outputs of nodes while they come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gathered {
+    /// How much more is kept, in bytes.
+    room: usize,
+    is_full: bool,
     /// Of nodes that have not ended, by their place.
     open: HashMap<usize, Output>,
     /// What was printed, and by which nodes.
@@ -29,27 +35,53 @@ pub struct Group {
     pub nodes: Vec<usize>,
     /// What each of them printed, standard output and standard error as they came.
     pub output: Vec<u8>,
-    /// There was more of it than [`MAX_NODE_OUTPUT_BYTES`].
+    /// There was more of it, than [`MAX_NODE_OUTPUT_BYTES`] or than fits into [`MAX_OUTPUT_BYTES`] with the others.
     pub truncated: bool,
     /// How they ended.
     pub outcome: Outcome,
 }
 
+impl Default for Gathered {
+    fn default() -> Self {
+        Self::with_room(MAX_OUTPUT_BYTES)
+    }
+}
+
 impl Gathered {
+    fn with_room(room: usize) -> Self {
+        Self {
+            room,
+            is_full: false,
+            open: HashMap::new(),
+            groups: HashMap::new(),
+        }
+    }
+
+    /// Whether something was dropped because [`MAX_OUTPUT_BYTES`] were kept already.
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// A node has printed something.
     pub fn add(&mut self, node: usize, bytes: &[u8]) {
         let output = self.open.entry(node).or_default();
-        let room = MAX_NODE_OUTPUT_BYTES - output.bytes.len();
-        output
-            .bytes
-            .extend_from_slice(&bytes[..room.min(bytes.len())]);
-        output.truncated |= room < bytes.len();
+        let wanted = bytes.len().min(MAX_NODE_OUTPUT_BYTES - output.bytes.len());
+        let kept = wanted.min(self.room);
+        self.room -= kept;
+        self.is_full |= kept < wanted;
+        output.bytes.extend_from_slice(&bytes[..kept]);
+        output.truncated |= kept < bytes.len();
     }
 
     /// A node has ended. Equal outputs are kept once.
     pub fn end(&mut self, node: usize, outcome: Outcome) {
         let output = self.open.remove(&node).unwrap_or_default();
-        self.groups.entry((output, outcome)).or_default().push(node);
+        let bytes = output.bytes.len();
+        let nodes = self.groups.entry((output, outcome)).or_default();
+        if !nodes.is_empty() {
+            self.room += bytes;
+        }
+        nodes.push(node);
     }
 
     /// The groups, in the order of their first nodes.
@@ -126,5 +158,24 @@ mod tests {
             (group.output.len(), group.truncated),
             (MAX_NODE_OUTPUT_BYTES, true)
         );
+    }
+
+    #[test]
+    fn all_together_are_cut_but_equal_ones_count_once() {
+        let mut gathered = Gathered::with_room(25);
+        for node in 0..100 {
+            gathered.add(node, b"the same..");
+            gathered.end(node, Outcome::Exited(0));
+        }
+        assert!(!gathered.is_full());
+        gathered.add(100, b"something else....");
+        gathered.end(100, Outcome::Exited(0));
+        assert!(gathered.is_full());
+        let told: Vec<_> = gathered
+            .into_groups()
+            .into_iter()
+            .map(|group| (group.nodes.len(), group.output.len(), group.truncated))
+            .collect();
+        assert_eq!(told, [(100, 10, false), (1, 15, true)]);
     }
 }

@@ -4,9 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{Daemon, Namespace, find, needs, until};
+use crate::serve::site::{Server, Site};
 
 const PORT: u16 = 2222;
 
@@ -72,8 +75,13 @@ impl Nodes {
     }
 
     fn write_cluster(&self, host_keys: &str) {
+        let text = Self::text(host_keys);
+        fs::write(self.path().join("cluster.toml"), text).expect("it is ours");
+    }
+
+    fn text(host_keys: &str) -> String {
         let user = String::from_utf8(Command::new("id").arg("-un").output().expect("id").stdout);
-        let text = format!(
+        format!(
             r#"
 [cluster]
 name = "test"
@@ -100,11 +108,15 @@ address = "10.77.0.11"
 profile = "default"
 "#,
             user.expect("it is text").trim()
-        );
-        fs::write(self.path().join("cluster.toml"), text).expect("it is ours");
+        )
     }
 
     fn run(&self, args: &[&str]) -> Output {
+        let output = self.command(args).output();
+        output.expect("the binary under test starts")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = self.net.command(env!("CARGO_BIN_EXE_regex-provision"));
         command
             .current_dir(self.path())
@@ -117,7 +129,7 @@ profile = "default"
             ])
             .args(&args[1..])
             .stdin(Stdio::null());
-        command.output().expect("the binary under test starts")
+        command
     }
 }
 
@@ -242,4 +254,168 @@ fn commands_and_files_reach_the_nodes() {
     fs::write(&known, format!("s1 {client}")).expect("it is ours");
     let told = expect(&nodes.run(&["exec", "s1", "true"]), 1, "");
     assert!(told.contains("s1: cannot log in: "), "{told}");
+}
+
+/// ssh ends with 255 when it has no connection, and when the command does.
+#[test]
+fn what_was_printed_is_shown_however_it_ends() {
+    let Some(nodes) = Nodes::start() else {
+        return;
+    };
+    for (command, printed) in [
+        ("echo out; exit 255", "--- s1 (1)\nout\n"),
+        (
+            "echo ssh: no such thing >&2; exit 255",
+            "--- s1 (1)\nssh: no such thing\n",
+        ),
+        ("exit 255", ""),
+    ] {
+        let told = expect(&nodes.run(&["exec", "s1", command]), 1, printed);
+        assert!(
+            told.contains("regex-provision: s1: exit status 255\n"),
+            "{told}"
+        );
+    }
+    // More than may be on its way: some of it has arrived when the connection ends.
+    let lost = "echo begun; head -c 3000000 /dev/zero | tr '\\0' x; kill -9 $PPID; sleep 60";
+    let told = nodes.run(&["exec", "s1", lost]);
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(1), "{said}");
+    assert!(told.stdout.starts_with(b"--- s1 (1)\nbegun\nxxx"), "{said}");
+    assert!(said.contains("s1: the connection was lost: "), "{said}");
+    let told = nodes.run(&["exec", "s1", "kill -9 $PPID; sleep 60"]);
+    let told = expect(&told, 1, "");
+    assert!(told.contains("s1: the connection was lost: "), "{told}");
+
+    // The reason is what ssh says, not what scp says of it.
+    fs::write(nodes.path().join("file"), "content\n").expect("it is ours");
+    let there = format!("{}/there", nodes.path().display());
+    let told = expect(&nodes.run(&["copy", "s4", "file", &there]), 1, "");
+    assert!(
+        told.contains("s4: cannot log in: ssh: connect to host 10.77.0.14 port 2222: "),
+        "{told}"
+    );
+    let told = nodes.run(&["copy", "-u", "nobody-at-all", "s1", "file", &there]);
+    let told = expect(&told, 1, "");
+    assert!(told.contains("Permission denied"), "{told}");
+    // A name with a colon is no machine's.
+    fs::write(nodes.path().join("x:y"), "content\n").expect("it is ours");
+    expect(&nodes.run(&["copy", "s1", "x:y", &there]), 0, "");
+    let copied = fs::read_to_string(&there).expect("it was copied");
+    assert_eq!(copied, "content\n");
+}
+
+#[test]
+fn what_is_known_is_told_when_it_is_interrupted() {
+    let Some(nodes) = Nodes::start() else {
+        return;
+    };
+    let begun = nodes.path().join("begun");
+    let line = format!(
+        "case $SSH_CONNECTION in *10.77.0.11*) echo done;; *) touch {}; exec sleep 1000;; esac",
+        begun.display()
+    );
+    let exec = nodes
+        .command(&["exec", "-P", "1", "s[1-3]", &line])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary under test starts");
+    until("the second has begun", || begun.exists().then_some(()));
+    let pid = i32::try_from(exec.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("it has a number"), Signal::INT).expect("it runs");
+    let output = exec.wait_with_output().expect("it is ours");
+    let told = expect(&output, 2, "--- s1 (1)\ndone\n");
+    for line in [
+        "s2: had not ended when this was interrupted",
+        "s3: not begun, for this was interrupted",
+        "2 of 3 nodes failed",
+    ] {
+        assert!(told.contains(line), "no {line:?} in {told}");
+    }
+}
+
+/// The status of these commands counts nodes, so nothing else may look like it.
+#[test]
+fn a_command_line_that_is_not_understood_is_no_number_of_nodes() {
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regex-provision"));
+        let output = command.args(args).output();
+        output.expect("the binary under test starts").status.code()
+    };
+    assert_eq!(run(&["exec", "s1"]), Some(255));
+    assert_eq!(run(&["exec", "--never", "s1", "true"]), Some(255));
+    assert_eq!(run(&["copy", "s1"]), Some(255));
+    assert_eq!(run(&["exec", "--help"]), Some(0));
+    assert_eq!(run(&["power", "explode", "s1"]), Some(2));
+}
+
+#[test]
+fn nobody_is_told_as_nobody() {
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let text = Nodes::text("boot");
+    for args in [
+        &["exec", "@all", "-x", "@all", "true"][..],
+        &["copy", "@all", "-x", "@all", "cluster.toml", "/tmp"],
+        &["power", "on", "@all", "-x", "@all"],
+    ] {
+        let told = crate::harness::provision(dir.path(), &text, args);
+        let told = expect(&told, 0, "");
+        assert!(told.contains("no node is meant"), "{told}");
+    }
+}
+
+/// Whom `exec` and `copy` reach, and whom not, everybody sees.
+#[test]
+fn the_status_knows_whom_ssh_has_reached() {
+    let Some(nodes) = Nodes::start() else {
+        return;
+    };
+    let site = Site::new(0, "");
+    let serve = format!(
+        "[serve]\ndirectory = \"{}\"\n",
+        site.store().root().display()
+    );
+    site.describe(&(Nodes::text("boot") + &serve));
+    site.build("one");
+    site.apply(1);
+    let mut command = nodes.net.command(env!("CARGO_BIN_EXE_regex-provision"));
+    command
+        .args(["serve", "--no-daemons", "--listen", "10.77.0.1:8080"])
+        .env("REGEX_PROVISION_FILE", site.file());
+    let _server = Server::start(command, &site.log());
+    let unreached = || {
+        let mut command = nodes.net.command(env!("CARGO_BIN_EXE_regex-provision"));
+        let output = command
+            .args(["status", "--json"])
+            .env("REGEX_PROVISION_FILE", site.file())
+            .output()
+            .expect("the binary under test starts");
+        let status: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+        let nodes = status["nodes"].as_array().expect("there are some").iter();
+        let told = nodes.filter(|node| node["unreached"].to_string().contains("cannot log in"));
+        let names = told.map(|node| node["name"].as_str().unwrap_or_default().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(unreached(), [""; 0]);
+    nodes.run(&["exec", "@all", "true"]);
+    until("the last is told", || (unreached() == ["s4"]).then_some(()));
+    fs::write(nodes.path().join("file"), "content\n").expect("it is ours");
+    let told = nodes.run(&[
+        "copy",
+        "-u",
+        "nobody-at-all",
+        "s[1-2]",
+        "file",
+        "/not/there",
+    ]);
+    let told = expect(&told, 2, "");
+    assert!(told.contains("s[1-2]: cannot log in: "), "{told}");
+    until("two more are told", || {
+        (unreached() == ["s1", "s2", "s4"]).then_some(())
+    });
+    // A copy that fails has reached its node, and so has a command.
+    nodes.run(&["copy", "s1", "file", "/not/there/"]);
+    nodes.run(&["exec", "s2", "exit 255"]);
+    until("they are reached", || (unreached() == ["s4"]).then_some(()));
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Daemon, Namespace, PASSWORD, expect, find, free_port, needs, provision, until,
+    Daemon, Namespace, PASSWORD, expect, find, free_port, needs, provision, provision_with, until,
 };
 use tempfile::TempDir;
 
@@ -132,6 +133,17 @@ fn ipmi_switches_a_real_bmc() {
         "n0: told to switch off and on\n",
     );
     assert_eq!(read(dir, "power"), "1");
+
+    // Without a file, the password is taken from the environment.
+    let good = with("", port).replace("credentials = \"\"", "user = \"admin\"");
+    let password = |password| {
+        let environment = [("REGEX_PROVISION_BMC_PASSWORD", password)];
+        provision_with(dir, &good, &["power", "status", "n0"], &environment)
+    };
+    expect(&password(PASSWORD), 0, "n0: on\n");
+    let told = expect(&password("guess"), 1, "");
+    assert!(told.contains("refuses the user or the password"), "{told}");
+    assert!(!told.contains("guess"), "{told}");
 
     let wrong = with(&secret(dir, "admin:guess\n"), port);
     let told = expect(&provision(dir, &wrong, &["power", "off", "n0"]), 1, "");
@@ -355,4 +367,47 @@ fn wake_on_lan_sends_the_magic_packet_to_the_subnet() {
         listener.line(),
         format!("ffffffffffff{}", "525400aabbcc".repeat(16))
     );
+}
+
+/// Each waits for the other, so both are right only if they run at once.
+#[test]
+fn as_many_at_once_as_the_file_says_and_one_after_the_other() {
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let node = format!(
+        r#"
+[profile.rack]
+image = "base"
+bmc = {{ kind = "command", on = ["true"], off = ["true"], status = ["sh", "-c", "cd {0} && touch {{node}}; until test -e s0 -a -e s1; do sleep 0.02; done; echo on"] }}
+
+[[node]]
+name = "s[0-1]"
+mac = ["52:54:00:00:00:01", "52:54:00:00:00:02"]
+address = "10.77.0.11"
+profile = "rack"
+"#,
+        dir.display()
+    );
+    let both = cluster("parallel = 2\ntimeout = \"60s\"", &node);
+    let status = ["power", "status", "@all"];
+    expect(&provision(dir, &both, &status), 0, "s[0-1]: on\n");
+    for name in ["s0", "s1"] {
+        fs::remove_file(dir.join(name)).expect("it was made");
+    }
+    // The first waits in vain, and the second finds what it has left.
+    let one = cluster("parallel = 1\ntimeout = \"2s\"", &node);
+    let told = expect(&provision(dir, &one, &status), 1, "s1: on\n");
+    assert!(told.contains("s0: no answer from "), "{told}");
+
+    let spread = cluster("", &node).replace("stagger = \"1ms\"", "stagger = \"2s\"");
+    let begun = Instant::now();
+    let told = provision(dir, &spread, &["power", "on", "@all"]);
+    expect(&told, 0, "s[0-1]: told to switch on\n");
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    // Nothing is started by being switched off.
+    let begun = Instant::now();
+    let slow = spread.replace("stagger = \"2s\"", "stagger = \"300s\"");
+    let told = provision(dir, &slow, &["power", "off", "@all"]);
+    expect(&told, 0, "s[0-1]: told to switch off\n");
+    assert!(begun.elapsed() < Duration::from_secs(300));
 }

@@ -1,0 +1,72 @@
+//! Being told to end while programs run: they are ended, and what is known of the others is still told.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::process;
+use std::sync::OnceLock;
+use std::thread;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Can be read from once we were told to end; none where a signal ends us as it always does.
+static STOP: OnceLock<OwnedFd> = OnceLock::new();
+
+/// The exit status when we are told again: that of a program ended by SIGINT.
+const TOLD_AGAIN: i32 = 130;
+
+/// From now on SIGINT, SIGTERM and SIGHUP end the programs that run, and no others are to be begun; whoever runs them
+/// tells what is known and ends. The second signal ends this process at once.
+pub fn heed_signals() -> io::Result<()> {
+    if STOP.get().is_some() {
+        return Ok(());
+    }
+    let made = eventfd(0, EventfdFlags::CLOEXEC)?;
+    let stop = STOP.get_or_init(|| made);
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let mut signals = {
+        let _inside = runtime.enter();
+        kinds
+            .into_iter()
+            .map(signal)
+            .collect::<io::Result<Vec<_>>>()?
+    };
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            runtime.block_on(any(&mut signals));
+            // One number never fills it.
+            let _ = rustix::io::write(stop, &1_u64.to_ne_bytes());
+            runtime.block_on(any(&mut signals));
+            process::exit(TOLD_AGAIN);
+        })?;
+    Ok(())
+}
+
+/// Waits for one of the signals.
+async fn any(signals: &mut [Signal]) {
+    let [a, b, c] = signals else { return };
+    tokio::select! {
+        _ = a.recv() => {}
+        _ = b.recv() => {}
+        _ = c.recv() => {}
+    }
+}
+
+/// Whether we were told to end.
+pub fn is_interrupted() -> bool {
+    let Some(stop) = fd() else { return false };
+    let mut fds = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// What can be read from once we were told to end.
+pub(super) fn fd() -> Option<BorrowedFd<'static>> {
+    STOP.get().map(OwnedFd::as_fd)
+}
