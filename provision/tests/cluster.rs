@@ -128,7 +128,7 @@ fn the_file_is_found() {
 
     let empty = TempDir::new().expect("a temporary directory");
     let stderr = failed(&empty, &["node", "list", "--file", "none.toml"], "");
-    insta::assert_snapshot!(stderr, @"regex-provision: no cluster.toml here; `regex-provision init` writes one, --file names another: cannot read none.toml: No such file or directory (os error 2)");
+    insta::assert_snapshot!(stderr, @"regex-provision: there is no none.toml; `regex-provision init none.toml` writes one: cannot read none.toml: No such file or directory (os error 2)");
     fs::write(empty.path().join("cluster.toml"), b"a = \"\xff\"").expect("ours");
     insta::assert_snapshot!(failed(&empty, &["check"], ""), @"regex-provision: cannot read cluster.toml: line 1 is not UTF-8; save the file as UTF-8");
 }
@@ -298,9 +298,39 @@ fn what_help_says() {
         &["image", "--help"],
         &["image", "build", "--help"],
         &["image", "import", "--help"],
+        &["image", "lint", "--help"],
+        &["image", "list", "--help"],
+        &["image", "show", "--help"],
+        &["image", "diff", "--help"],
+        &["image", "prune", "--help"],
+        &["power", "--help"],
+        &["power", "on", "--help"],
+        &["power", "off", "--help"],
+        &["power", "cycle", "--help"],
+        &["power", "status", "--help"],
+        &["exec", "--help"],
+        &["copy", "--help"],
+        &["ssh", "--help"],
+        &["doctor", "--help"],
         &["schema", "--help"],
     ];
     insta::assert_snapshot!(commands.iter().map(help).collect::<Vec<_>>().concat());
+}
+
+/// So says the guide.
+#[test]
+fn every_command_has_examples() {
+    fn look(command: &clap::Command, path: &str) {
+        let help = command.get_after_help().map(ToString::to_string);
+        let has = help.is_some_and(|help| help.contains("Examples:\n  "));
+        assert!(has, "{path} has no examples");
+        for sub in command.get_subcommands() {
+            if !sub.is_hide_set() {
+                look(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+    }
+    look(&regexctl_provision::cli::command(), "regex-provision");
 }
 
 /// Where nobody listens any more, the exit status remains.

@@ -151,6 +151,10 @@ pub(super) struct RollbackArgs {
 
 /// List the generations that are kept, the newest first.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regex-provision generations
+  regex-provision generations --json | jq '.[0]'")]
 pub(super) struct GenerationsArgs {
     #[command(flatten)]
     store: StoreArgs,

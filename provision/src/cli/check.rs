@@ -15,6 +15,10 @@ use crate::nodeset::fold;
 /// line itself. Warnings are told, too, but only mistakes make the exit status 2. Nothing but the
 /// file is looked at, so it can be checked on any machine.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regex-provision check
+  regex-provision check lab.toml && sudo regex-provision apply --file lab.toml")]
 pub(super) struct Args {
     /// The description of the cluster [default: ./cluster.toml if it is there, else
     /// /etc/regex-provision/cluster.toml]

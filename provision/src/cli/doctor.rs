@@ -15,6 +15,10 @@ use crate::model::Timespan;
 /// The services are asked as a node asks them: a DHCP discovery is sent, a loader is fetched over TFTP, the boot
 /// endpoint is asked over HTTP. Nothing is changed. Exit status: 0 no problem and no warning, 1 some, 2 nothing was looked at.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sudo regex-provision doctor
+  sudo regex-provision doctor --json | jq '.[] | select(.level != \"fine\")'")]
 pub(super) struct Args {
     /// Print a JSON array
     #[arg(long)]

@@ -65,17 +65,23 @@ pub fn load_text(path: &Path) -> anyhow::Result<(String, Cluster)> {
 
 /// An error of reading, with what to do if there is no file.
 pub fn missing(error: LoadError) -> anyhow::Error {
-    let is_missing = matches!(
-        &error,
-        LoadError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound
-    );
+    let path = match &error {
+        LoadError::Read { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+            path.clone()
+        }
+        _ => return error.into(),
+    };
     let error = anyhow::Error::from(error);
-    if is_missing {
+    // The usual places are only read where nothing names another one.
+    if path == Path::new(SYSTEM_FILE) {
         error.context(
             "no cluster.toml here; `regex-provision init` writes one, --file names another",
         )
     } else {
-        error
+        let file = path.display();
+        error.context(format!(
+            "there is no {file}; `regex-provision init {file}` writes one"
+        ))
     }
 }
 

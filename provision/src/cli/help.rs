@@ -8,6 +8,10 @@ use super::output::print;
 
 /// Print completions for a shell.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regex-provision completions bash > ~/.local/share/bash-completion/completions/regex-provision
+  source <(regex-provision completions zsh)")]
 pub(super) struct CompletionsArgs {
     /// The shell
     shell: Shell,

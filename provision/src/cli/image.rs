@@ -22,6 +22,10 @@ use print::{bytes, time};
 
 /// Build, import and look after the images that nodes boot.
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "\
+Examples:
+  sudo regex-provision image build base
+  regex-provision image list")]
 pub(super) enum Command {
     Build(BuildArgs),
     Import(ImportArgs),

@@ -17,6 +17,10 @@ use crate::nodeset::{NodeSet, fold};
 
 /// List and add nodes.
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "\
+Examples:
+  regex-provision node import < host_ip_mac.txt
+  regex-provision node list")]
 pub(super) enum Command {
     List(ListArgs),
     Import(ImportArgs),
@@ -26,7 +30,13 @@ pub(super) enum Command {
 
 /// List nodes with what cluster.toml says of them.
 #[derive(Debug, clap::Args)]
-#[command(visible_alias = "ls", after_help = SET_HELP)]
+#[command(visible_alias = "ls", after_help = format!("\
+Examples:
+  regex-provision node list
+  regex-provision node list '@big' --fold
+  regex-provision node list --json | jq -r '.[].mac'
+
+{SET_HELP}"))]
 pub(super) struct ListArgs {
     /// The nodes; without this, all
     #[arg(value_name = "NODES")]

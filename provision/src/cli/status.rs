@@ -32,7 +32,14 @@ pub(super) struct ServerArgs {
 /// words when it failed; what to look at when it hangs; why a reboot is needed, if what it would boot now is something else.
 /// For one node alone, how it came up, stage by stage.
 #[derive(Debug, clap::Args)]
-#[command(after_help = SET_HELP)]
+#[command(after_help = format!("\
+Examples:
+  regex-provision status
+  regex-provision status --watch '@rack1'
+  regex-provision status s3                # how it came up, stage by stage
+  regex-provision status --timing
+
+{SET_HELP}"))]
 pub(super) struct Args {
     /// The nodes; without this, all
     #[arg(value_name = "NODES")]

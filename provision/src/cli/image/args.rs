@@ -235,6 +235,10 @@ pub(in crate::cli) struct ShellArgs {
 /// Warnings should be known: private keys and hashes of passwords, setuid programs, services that wait for a disk, missing drivers. Exit
 /// status 2 if there is an error. Needs root.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regex-provision image lint base
+  regex-provision image lint base --strict && sudo regex-provision apply")]
 pub(in crate::cli) struct LintArgs {
     /// The image: a name, or a digest
     #[arg(value_name = "IMAGE")]
@@ -254,7 +258,13 @@ pub(in crate::cli) struct LintArgs {
 
 /// List images.
 #[derive(Debug, clap::Args)]
-#[command(visible_alias = "ls")]
+#[command(
+    visible_alias = "ls",
+    after_help = "\
+Examples:
+  regex-provision image list
+  regex-provision image list --all --json | jq -r '.[].digest'"
+)]
 pub(in crate::cli) struct ListArgs {
     /// Also those that are not published under a name any more
     #[arg(long, short)]
@@ -270,6 +280,10 @@ pub(in crate::cli) struct ListArgs {
 
 /// Show what an image consists of, and which packages and directories take how much.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regex-provision image show base
+  regex-provision image show base --top 50")]
 pub(in crate::cli) struct ShowArgs {
     /// The image: a name, or a digest
     #[arg(value_name = "IMAGE")]
@@ -289,6 +303,9 @@ pub(in crate::cli) struct ShowArgs {
 
 /// Show what is different between two images: kernel, worker, packages, files. Exit status 1 if anything is.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regex-provision image diff base 3f2a91c0    # a digest, as `image list` and `generations` show it")]
 pub(in crate::cli) struct DiffArgs {
     /// The first: a name, or a digest
     #[arg(value_name = "A")]
@@ -308,6 +325,10 @@ pub(in crate::cli) struct DiffArgs {
 
 /// Remove images that are neither published nor part of a generation, and files that nobody names.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regex-provision image prune --dry-run
+  sudo regex-provision image prune")]
 pub(in crate::cli) struct PruneArgs {
     /// Also remove what can be made again: packages, base roots, finished stages
     #[arg(long)]
