@@ -13,6 +13,11 @@ pub enum EditError {
     /// `node` is something else than sections of nodes.
     #[error("`node` in the file is no list of sections; `regex-provision check` tells where")]
     NotNodes,
+    /// The nodes stand in one line.
+    #[error(
+        "the nodes in the file are one table, `node = {{ ... }}`, to which no section can be added; write each of them as a section [node.NAME] first"
+    )]
+    Inline,
     /// A section with this name is there.
     #[error("there is a section [node.{0}] already")]
     Exists(String),
@@ -56,9 +61,20 @@ pub fn add_nodes(
                 inline(list, node, profile);
             }
         }
+        Some(Item::Value(Value::InlineTable(_))) => return Err(EditError::Inline),
         Some(_) => return Err(EditError::NotNodes),
     }
-    Ok(document.to_string())
+    let new = document.to_string();
+    Ok(if ends_in_crlf(text) {
+        new.replace("\r\n", "\n").replace('\n', "\r\n")
+    } else {
+        new
+    })
+}
+
+/// Whether most lines end as those of Windows do.
+fn ends_in_crlf(text: &str) -> bool {
+    text.matches("\r\n").count() * 2 > text.matches('\n').count()
 }
 
 /// What a section says, in the order of a host list.
@@ -193,6 +209,24 @@ node = [
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn lines_end_as_they_did() {
+        let text = "[cluster]\r\nname = \"lab\"\r\n\r\n[[node]]\r\nname = \"s1\" # one\r\n";
+        let new = added(text);
+        assert!(new.starts_with(text), "{new:?}");
+        assert!(!new.replace("\r\n", "").contains('\n'), "{new:?}");
+    }
+
+    #[test]
+    fn nodes_in_one_table_are_told_what_to_do() {
+        let error = add_nodes("node = { s1 = { mac = \"x\" } }", &[], None);
+        let error = error.expect_err("no line can be added").to_string();
+        assert!(
+            error.ends_with("write each of them as a section [node.NAME] first"),
+            "{error}"
+        );
     }
 
     #[test]
