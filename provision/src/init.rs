@@ -229,9 +229,10 @@ fn write_dhcp(
 #   external  the site's own ISC dhcpd or Kea does all, with fragments that we render
 [dhcp]"
     )?;
-    if !machine.dhcp_servers.is_empty() {
+    let conflicts = machine.conflicts(interface);
+    if !conflicts.is_empty() {
         writeln!(out, "# CONFLICT: this machine answers DHCP already:")?;
-        for server in &machine.dhcp_servers {
+        for server in conflicts {
             writeln!(out, "#   {server}")?;
         }
         writeln!(

@@ -73,6 +73,8 @@ fn beside_a_router_nobody_gives_addresses_unasked_and_a_conflict_is_named() {
     machine.dhcp_servers = vec![DhcpServer {
         process: Some((812, "dnsmasq".into())),
         address: Some(Ipv4Addr::UNSPECIFIED),
+        interfaces: Vec::new(),
+        is_own: false,
     }];
     machine.system = None;
     machine.ssh_keys.clear();

@@ -82,6 +82,16 @@ impl InterfaceKind {
     }
 }
 
+impl Machine {
+    /// Who answers DHCP on an interface already, besides what `apply` has set up.
+    pub fn conflicts(&self, interface: &Interface) -> Vec<&DhcpServer> {
+        let servers = self.dhcp_servers.iter();
+        servers
+            .filter(|server| server.is_conflict(interface))
+            .collect()
+    }
+}
+
 impl Interface {
     /// Its first address that lies in a network which nodes can have, with that network.
     pub fn network(&self) -> Option<(Ipv4Addr, Subnet)> {

@@ -128,6 +128,13 @@ fn a_machine_is_looked_at() {
         text.contains("interface = \"up9\"") && text.contains("mode = \"proxy\""),
         "{text}"
     );
+    // Who answers on another interface only is not in the way.
+    let server = UdpSocket::bind("10.7.0.1:67").expect("nobody else is in this namespace");
+    let output = run(&dir, &["init", "--force", "--interface", "up9"]);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let output = run(&dir, &["init", "--force", "--interface", "br9"]);
+    drop(server);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("10.7.0.1:67"));
     let printed = run(&dir, &["init", "-"]);
     assert!(String::from_utf8_lossy(&printed.stdout).contains("interface = \"br9\""));
     assert_eq!(fs::read_dir(dir.path()).expect("ours").count(), 1);

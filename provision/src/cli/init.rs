@@ -15,8 +15,8 @@ use crate::model::InterfaceName;
 /// Write a first cluster.toml by looking at this machine.
 ///
 /// Interfaces, addresses, routes, DNS, time zone and public keys are looked at, nothing is changed
-/// and nothing is sent. Whoever answers DHCP on this machine already is named: that is a conflict.
-/// Nothing is overwritten without --force.
+/// and nothing is sent. Whoever answers DHCP on the chosen interface already is named: that is a
+/// conflict. Nothing is overwritten without --force.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let interface = choose(&machine, args.interface.as_ref())?;
     let text = render(&machine, interface);
     let mut warnings = String::new();
-    for server in &machine.dhcp_servers {
+    for server in machine.conflicts(interface) {
         writeln!(
             warnings,
             "regex-provision: conflict: {server} answers DHCP on this machine; \
