@@ -7,11 +7,13 @@
 use std::fmt;
 
 use super::{MAX_EXPANSION, MAX_SET_BYTES};
+use crate::model::MAX_HOSTNAME_BYTES;
 
 /// The most digits of a number in a range; more would not fit into 64 bits.
 const MAX_DIGITS: usize = 18;
 
-/// One name, or several by ranges. Expands to 1 to [`MAX_EXPANSION`] names.
+/// One name, or several by ranges. Expands to 1 to [`MAX_EXPANSION`] names; several are not longer
+/// than [`MAX_HOSTNAME_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     pieces: Vec<Piece>,
@@ -89,6 +91,14 @@ impl Pattern {
         let pattern = Self { pieces };
         let count = pattern.checked_count();
         match count {
+            // Before anything is expanded: many long names would take all memory.
+            Some(2..=MAX_EXPANSION) if pattern.longest() > MAX_HOSTNAME_BYTES => {
+                let what = format!(
+                    "the ranges stand for names of {} bytes; the limit is {MAX_HOSTNAME_BYTES}",
+                    pattern.longest()
+                );
+                error(0, what, "shorten the name")
+            }
             Some(count) if count <= MAX_EXPANSION => Ok(pattern),
             _ => error(
                 0,
@@ -116,6 +126,15 @@ impl Pattern {
             }
         }
         Some(product)
+    }
+
+    /// The length of the longest name, in bytes.
+    fn longest(&self) -> usize {
+        let length = |piece: &Piece| match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Bracket(items) => items.iter().map(Item::longest).max().unwrap_or(0),
+        };
+        self.pieces.iter().map(length).sum()
     }
 
     /// Whether it has no ranges.
@@ -146,6 +165,12 @@ impl Pattern {
 impl Item {
     fn count(&self) -> u64 {
         (self.last - self.first) / self.step + 1
+    }
+
+    /// The digits of the longest number.
+    fn longest(&self) -> usize {
+        let digits = self.last.checked_ilog10().map_or(1, |log| log as usize + 1);
+        digits.max(self.width)
     }
 
     fn numbers(&self) -> impl Iterator<Item = String> + use<> {
