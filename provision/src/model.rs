@@ -29,6 +29,7 @@ mod mac;
 mod name;
 mod problem;
 mod raw;
+mod recover;
 mod schema;
 mod subnet;
 mod value;

@@ -1,7 +1,8 @@
 //! From the tables of `cluster.toml` to a checked [`Cluster`].
 //!
 //! The checks go on after a mistake as far as they can, so that one run reports all; what
-//! depends on a value that is wrong already is not reported again.
+//! depends on a value that is wrong already is not reported again. Where the TOML is broken, the rest
+//! is checked without it.
 
 mod bmc;
 mod image;
@@ -17,6 +18,7 @@ use super::cluster::{Cluster, Parts};
 use super::decode::{At, Context, Decode, Field, Named};
 use super::problem::{Lines, Problems, Reporter, Severity, Span};
 use super::raw::{RawFile, RawNodes};
+use super::recover::{self, Broken, SyntaxError};
 
 use toml::de::DeTable;
 
@@ -47,20 +49,14 @@ pub fn check(text: &str) -> Checked {
         };
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        let (what, fix) = syntax(error.message());
-        report.syntax(span, what, fix);
-    }
-    let span = table.span();
-    let value = toml::Spanned::new(span, toml::de::DeValue::Table(table.into_inner()));
-    let raw = RawFile::decode(&value, &mut Context::new(&mut report, text));
-    // Where the file could not be read as written, parts may be missing for no other reason.
-    let cluster = match raw {
-        Some(raw) if errors.is_empty() => cluster(&raw, text, &mut report),
-        _ => None,
-    };
+    let cluster = recover::parse(text, |value, errors, broken| {
+        for SyntaxError { span, what } in errors {
+            report.syntax(span.clone(), what.clone(), syntax_fix(what));
+        }
+        report.names_lost = broken.names;
+        let raw = RawFile::decode(value, &mut Context::new(&mut report, text, broken))?;
+        cluster(&raw, text, &mut report)
+    });
     let cluster = cluster.filter(|_| report.is_clean());
     let problems = report.finish(text);
     debug_assert_eq!(
@@ -77,7 +73,10 @@ pub fn node_lines(text: &str) -> Vec<usize> {
     let (table, _) = DeTable::parse_recoverable(text);
     let span = table.span();
     let value = toml::Spanned::new(span, toml::de::DeValue::Table(table.into_inner()));
-    let raw = RawFile::decode(&value, &mut Context::new(&mut report, text));
+    let raw = RawFile::decode(
+        &value,
+        &mut Context::new(&mut report, text, Broken::default()),
+    );
     let lines = Lines::new(text);
     let sections = raw
         .and_then(|raw| raw.node.given().cloned())
@@ -89,18 +88,17 @@ pub fn node_lines(text: &str) -> Vec<usize> {
         .collect()
 }
 
-/// The parser's message in one line, and what to do.
-fn syntax(message: &str) -> (String, &'static str) {
-    let words: Vec<_> = message.split_whitespace().collect();
-    let what = words.join(" ");
-    let fix = if what.contains("duplicate key") {
+/// What to do where the TOML is broken.
+fn syntax_fix(what: &str) -> &'static str {
+    if what.contains("duplicate key") {
         "each key and each section may be there once"
     } else if what.contains("must be quoted") {
         "write texts in quotes, numbers and true or false without"
+    } else if what.contains("not closed") {
+        "close it"
     } else {
         "correct the TOML"
-    };
-    (what, fix)
+    }
 }
 
 fn cluster(raw: &RawFile, text: &str, report: &mut Reporter) -> Option<Cluster> {

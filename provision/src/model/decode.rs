@@ -4,7 +4,7 @@
 //! is declared once, by `table!`: its keys with their types, defaults and descriptions. From
 //! that come the reader, the list of known keys for "did you mean", and the JSON Schema.
 //!
-//! Invariants: what is [`Field::Invalid`] has been reported; what is [`Field::Absent`] was
+//! Invariants: what is [`Field::Invalid`] or [`Field::Lost`] has been reported; what is [`Field::Absent`] was
 //! not written; nothing here looks at two fields at once, that is the work of `check`.
 
 mod section;
@@ -18,6 +18,10 @@ pub(crate) use section::{Named, Reader, Section, described, flag, in_order, obje
 pub(crate) use word::{choices, closest, text, texts, word, words};
 
 use super::problem::{Reporter, Span, what_and_fix};
+use super::recover::Broken;
+
+/// The longest name of a section that is repeated in messages, in characters.
+const MAX_SHOWN_NAME: usize = 100;
 
 /// A value, and where it is written.
 #[derive(Debug, Clone)]
@@ -34,6 +38,8 @@ pub(crate) enum Field<T> {
     Absent,
     /// It is there, and was reported as wrong.
     Invalid(Span),
+    /// It is not there, but may stand where the TOML is broken, which was reported.
+    Lost,
     /// It is there.
     Given(At<T>),
 }
@@ -55,13 +61,13 @@ impl<T> Field<T> {
     /// Where it is written, valid or not.
     pub(crate) fn span(&self) -> Option<Span> {
         match self {
-            Self::Absent => None,
+            Self::Absent | Self::Lost => None,
             Self::Invalid(span) => Some(span.clone()),
             Self::Given(at) => Some(at.span.clone()),
         }
     }
 
-    /// Whether it is not written at all.
+    /// Whether it is not written at all, for sure.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
@@ -108,13 +114,25 @@ pub(crate) struct Context<'r> {
     pub(crate) report: &'r mut Reporter,
     /// The source, to find the place of a character inside a string.
     pub(crate) text: &'r str,
+    broken: Broken,
     path: Vec<String>,
 }
 
 impl<'r> Context<'r> {
-    pub(crate) fn new(report: &'r mut Reporter, text: &'r str) -> Self {
-        let path = Vec::new();
-        Self { report, text, path }
+    pub(crate) fn new(report: &'r mut Reporter, text: &'r str, broken: Broken) -> Self {
+        Self {
+            report,
+            text,
+            broken,
+            path: Vec::new(),
+        }
+    }
+
+    /// Whether a key that is not in the table that begins here may stand where the TOML is broken.
+    fn may_be_broken(&self, table: usize, key: &str) -> bool {
+        let section = self.path.last().map_or("", String::as_str);
+        let name = section.rsplit(' ').next().unwrap_or(section);
+        self.broken.may_hold(table, name, key)
     }
 
     /// Reads something inside of a section or key with this name.
@@ -132,7 +150,11 @@ impl<'r> Context<'r> {
     /// Reads the section with this name, of the kind that is being read: `image base`.
     pub(crate) fn named<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let kind = self.path.pop().unwrap_or_default();
-        self.path.push(format!("{kind} {name}"));
+        let shown = match name.char_indices().nth(MAX_SHOWN_NAME) {
+            Some((end, _)) => &format!("{}...", &name[..end]),
+            None => name,
+        };
+        self.path.push(format!("{kind} {shown}"));
         let result = read(self);
         self.path.pop();
         self.path.push(kind);

@@ -184,6 +184,9 @@ pub(crate) fn what_and_fix(message: &str) -> (&str, &str) {
 pub(crate) struct Reporter {
     found: Vec<Found>,
     errors: usize,
+    has_syntax: bool,
+    /// Whether sections may be missing only because the TOML is broken.
+    pub(crate) names_lost: bool,
 }
 
 #[derive(Debug)]
@@ -211,6 +214,17 @@ impl Reporter {
             .rev()
             .take(1)
             .for_each(|found| found.is_syntax = true);
+        self.has_syntax = true;
+    }
+
+    /// A reference to something that is not there, unless it may stand where the TOML is broken.
+    pub(crate) fn missing(&mut self, span: Span, what: impl Into<String>, fix: impl Into<String>) {
+        if self.names_lost {
+            // The file is not right, and it was said why.
+            self.errors += 1;
+        } else {
+            self.error(span, what, fix);
+        }
     }
 
     /// An error at a place that has to do with another one.
@@ -230,8 +244,11 @@ impl Reporter {
         );
     }
 
-    /// Something that looks unintended.
+    /// Something that looks unintended, unless what makes it so may stand where the TOML is broken.
     pub(crate) fn warning(&mut self, span: Span, what: impl Into<String>, fix: impl Into<String>) {
+        if self.has_syntax {
+            return;
+        }
         self.add(Severity::Warning, span, what.into(), fix.into(), None);
     }
 

@@ -204,6 +204,7 @@ fn kernel(
     }
     match (&raw.file, &raw.modules) {
         (Field::Absent, Field::Absent) => {}
+        (Field::Lost, _) | (_, Field::Lost) => return None,
         (file, modules) => {
             return Some(KernelSource::Files {
                 kernel: required(file, &section, "file", span, report)?,
@@ -213,7 +214,7 @@ fn kernel(
     }
     match (&raw.package, source) {
         (Field::Given(at), _) => Some(KernelSource::Package(at.value.clone())),
-        (Field::Invalid(_), _) => None,
+        (Field::Invalid(_) | Field::Lost, _) => None,
         (Field::Absent, Some(ImageSource::Debootstrap(_)) | None) => {
             KERNEL_PACKAGE.parse().ok().map(KernelSource::Package)
         }

@@ -249,7 +249,7 @@ fn macs(
             );
             None
         }
-        Field::Invalid(_) => None,
+        Field::Invalid(_) | Field::Lost => None,
         Field::Given(at) => {
             let macs = at.value.items.iter().map(|at| (at.value, at.span.clone()));
             counted(macs.collect(), "Ethernet address", count, at, label, report)
@@ -274,7 +274,7 @@ fn addresses(
             );
             return None;
         }
-        Field::Invalid(_) => return None,
+        Field::Invalid(_) | Field::Lost => return None,
         Field::Given(at) => at,
     };
     if let (

@@ -40,7 +40,7 @@ pub(super) fn dhcp(
     let raw = raw.unwrap_or(&empty);
     let mode = match &raw.mode {
         Field::Absent => DhcpMode::Full,
-        Field::Invalid(_) => return None,
+        Field::Invalid(_) | Field::Lost => return None,
         Field::Given(at) => at.value,
     };
     if mode != DhcpMode::Full {
@@ -167,7 +167,7 @@ pub(super) fn log(raw: Option<&At<RawLog>>, report: &mut Reporter) -> Option<Log
     let At { value: raw, span } = raw.unwrap_or(&empty);
     let target = match &raw.target {
         Field::Absent => LogTarget::Node,
-        Field::Invalid(_) => return None,
+        Field::Invalid(_) | Field::Lost => return None,
         Field::Given(at) => at.value,
     };
     let allowed: &[&str] = match target {

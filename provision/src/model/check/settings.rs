@@ -77,13 +77,13 @@ impl<'r> Scope<'r> {
         {
             let known = self.image_names.iter().map(|name| name.as_str());
             let (what, fix) = unknown("image", at.value.as_str(), known);
-            report.error(at.span.clone(), format!("{section}: {what}"), fix);
+            report.missing(at.span.clone(), format!("{section}: {what}"), fix);
         }
         for at in raw.exports.items() {
             if !self.export_names.contains(&&at.value) {
                 let known = self.export_names.iter().map(|name| name.as_str());
                 let (what, fix) = unknown("export", at.value.as_str(), known);
-                report.error(at.span.clone(), format!("{section}: {what}"), fix);
+                report.missing(at.span.clone(), format!("{section}: {what}"), fix);
             }
         }
         for at in raw.tags.items() {
@@ -130,7 +130,7 @@ impl<'r> Scope<'r> {
             .collect();
         let named = match &raw.profile {
             Field::Absent => return Some(list),
-            Field::Invalid(_) => return None,
+            Field::Invalid(_) | Field::Lost => return None,
             Field::Given(at) => &at.value.items,
         };
         let mut is_known = true;
@@ -142,7 +142,7 @@ impl<'r> Scope<'r> {
             } else {
                 let known = self.profiles.iter().map(|(name, _)| name.value.as_str());
                 let (what, fix) = unknown("profile", at.value.as_str(), known);
-                report.error(at.span.clone(), format!("{label}: {what}"), fix);
+                report.missing(at.span.clone(), format!("{label}: {what}"), fix);
                 is_known = false;
             }
         }
@@ -165,9 +165,9 @@ impl<'r> Scope<'r> {
         let raw = layers.fold(RawSettings::default(), RawSettings::under);
         let image = match &raw.image {
             Field::Given(at) => at.value.clone(),
-            Field::Invalid(_) => return None,
+            Field::Invalid(_) | Field::Lost => return None,
             Field::Absent => {
-                report.error(
+                report.missing(
                     section.span.clone(),
                     format!("{label}: no image"),
                     "set `image` here or in a profile",

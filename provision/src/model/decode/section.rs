@@ -81,13 +81,18 @@ pub(crate) trait Section: Sized {
 /// Reads the keys of a table, and then knows which ones nobody asked for.
 pub(crate) struct Reader<'t, 'i> {
     table: &'t DeTable<'i>,
+    /// Where it begins.
+    start: usize,
     known: Vec<&'static str>,
 }
 
 impl<'t, 'i> Reader<'t, 'i> {
-    pub(crate) fn new(table: &'t DeTable<'i>) -> Self {
-        let known = Vec::with_capacity(24);
-        Self { table, known }
+    pub(crate) fn new(table: &'t DeTable<'i>, start: usize) -> Self {
+        Self {
+            table,
+            start,
+            known: Vec::with_capacity(24),
+        }
     }
 
     /// The value of a key.
@@ -98,7 +103,11 @@ impl<'t, 'i> Reader<'t, 'i> {
     ) -> Field<T> {
         self.known.push(key);
         let Some(value) = self.table.get(key) else {
-            return Field::Absent;
+            return if context.may_be_broken(self.start, key) {
+                Field::Lost
+            } else {
+                Field::Absent
+            };
         };
         let span = value.span();
         match context.inside(key, |context| T::decode(value, context)) {
@@ -184,7 +193,7 @@ macro_rules! table {
                 let toml::de::DeValue::Table(table) = value.get_ref() else {
                     return mistyped(value, "a table", "write it as a section, or in braces", context);
                 };
-                let mut reader = Reader::new(table);
+                let mut reader = Reader::new(table, value.span().start);
                 let section = Self::read(&mut reader, context);
                 reader.finish(context);
                 Some(section)

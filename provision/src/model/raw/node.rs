@@ -164,7 +164,8 @@ impl Decode for RawNodes {
                         mistyped::<()>(value, what, fix, context);
                         continue;
                     };
-                    nodes.push(keyed(key.get_ref(), &key.span(), table, context));
+                    let start = value.span().start;
+                    nodes.push(keyed(key.get_ref(), &key.span(), table, start, context));
                 }
             }
             _ => return mistyped(value, "a section", "write [[node]]", context),
@@ -187,11 +188,12 @@ fn listed(
     value: &Spanned<DeValue<'_>>,
     context: &mut Context<'_>,
 ) -> At<RawNode> {
+    let start = value.span().start;
     // Messages about the section name its nodes, where that can be.
     let name = table.get("name").and_then(|name| name.get_ref().as_str());
     let node = match name {
-        Some(name) => context.named(name, |context| section(table, context)),
-        None => section(table, context),
+        Some(name) => context.named(name, |context| section(table, start, context)),
+        None => section(table, start, context),
     };
     if matches!(node.name, Field::Absent) {
         let fix = "add one, such as name = \"s[0-9]\"";
@@ -206,10 +208,11 @@ fn keyed(
     name: &str,
     span: &std::ops::Range<usize>,
     table: &DeTable<'_>,
+    start: usize,
     context: &mut Context<'_>,
 ) -> At<RawNode> {
     let names = RawNames::read(name, span, context);
-    let mut node = context.named(name, |context| section(table, context));
+    let mut node = context.named(name, |context| section(table, start, context));
     if let Some(span) = node.name.span() {
         let what = "the section is named in its header already";
         context.named(name, |context| {
@@ -229,8 +232,8 @@ fn keyed(
     }
 }
 
-fn section(table: &DeTable<'_>, context: &mut Context<'_>) -> RawNode {
-    let mut reader = Reader::new(table);
+fn section(table: &DeTable<'_>, start: usize, context: &mut Context<'_>) -> RawNode {
+    let mut reader = Reader::new(table, start);
     let keys = RawNodeKeys::read(&mut reader, context);
     reader.finish(context);
     let RawNodeKeys {

@@ -126,3 +126,90 @@ fn a_file_that_is_too_large_is_not_read() {
     let text = format!("#{}", "x".repeat(MAX_FILE_BYTES));
     insta::assert_snapshot!(told(&text), @"f:1:1: the file has 33554433 bytes; the limit is 33554432; write nodes by ranges");
 }
+
+#[test]
+fn what_is_not_broken_is_checked_nevertheless() {
+    // A node with the address of another one, and an image that is not there.
+    let base = BASE.replace("image = \"base\"", "image = \"bsae\"");
+    let more = "\n[[node]]\nname = \"t\"\nmac = \"52:54:00:00:01:00\"\naddress = \"10.0.0.11\"\n";
+    let replaced = |part: &str, by: &str| {
+        let text = format!("{base}{more}");
+        assert!(text.contains(part), "{part:?}");
+        told(&text.replacen(part, by, 1))
+    };
+    insta::assert_snapshot!(cases(&[
+        ("a text without quotes", replaced("\"lab\"", "lab")),
+        (
+            "a line that is nothing",
+            replaced("master =", "what is this\nmaster =")
+        ),
+        ("a key without a value", replaced("name = \"lab\"", "name")),
+        ("a list that is not closed", replaced("00:02\"]", "00:02\"")),
+        ("a list without a comma", replaced("00:00\", ", "00:00\" ")),
+        (
+            "an element without quotes",
+            replaced("\"52:54:00:00:00:00\"", "x")
+        ),
+        (
+            "a table that is not closed",
+            replaced("/srv/base.tar\" }", "/srv/base.tar\"")
+        ),
+        (
+            "a text that is not closed",
+            replaced("\"/data\"", "\"\"\"/data")
+        ),
+        (
+            "a text that ends with its line",
+            replaced("\"/data\"", "\"/data")
+        ),
+        ("a header that is not closed", replaced("[dhcp]", "[dhcp")),
+        (
+            "a header that is not opened",
+            replaced("[profile.default]", "profile.default]")
+        ),
+        (
+            "a list's header that is half closed",
+            replaced("[[node]]\nname = \"t\"", "[[node]\nname = \"t\"")
+        ),
+        (
+            "a header of another kind",
+            replaced("[[node]]\nname = \"t\"", "[node]\nname = \"t\"")
+        ),
+        (
+            "an address without quotes",
+            replaced("\"10.0.0.10\"", "10.0.0.10")
+        ),
+        (
+            "several",
+            told(
+                &format!("{base}{more}")
+                    .replace("\"lab\"", "lab")
+                    .replace("path = \"/data\"", "path \"/data\"")
+                    .replace("[dhcp]", "[dhcp]\nmode = proxy\nlease 3")
+            )
+        ),
+    ]));
+}
+
+#[test]
+fn nothing_is_said_of_what_may_be_broken() {
+    let replaced = |part: &str, by: &str| {
+        assert!(BASE.contains(part), "{part:?}");
+        let told = told(&BASE.replacen(part, by, 1));
+        let lines = told.lines().count();
+        assert_eq!(lines, 1, "{by:?}:\n{told}");
+    };
+    for line in BASE.lines().filter(|line| !line.is_empty()) {
+        if let Some((key, value)) = line.split_once(" = ") {
+            replaced(line, key);
+            replaced(line, &format!("{key} {value}"));
+            replaced(line, &format!("{key} = "));
+            replaced(line, &format!("{key} = {value} ]"));
+            replaced(line, &format!("{key} = {}", &value[..value.len() - 1]));
+        } else {
+            replaced(line, &line[1..]);
+            replaced(line, &line[..line.len() - 1]);
+            replaced(line, "[a b]");
+        }
+    }
+}
