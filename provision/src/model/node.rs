@@ -14,7 +14,7 @@ pub struct Node {
     pub name: Hostname,
     /// The Ethernet address it boots from. Unique.
     pub mac: MacAddr,
-    /// Its fixed address, inside the subnet and outside the dynamic range. Unique.
+    /// Its fixed address, given or allotted, inside the subnet and outside the dynamic range. Unique.
     pub address: NodeIp,
     /// How it is switched on, if it can be.
     pub bmc: Option<Bmc>,

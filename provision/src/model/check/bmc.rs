@@ -1,6 +1,7 @@
 //! Switches: keys that belong to the kind, an address for each node, no two nodes on one switch.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 
 use super::nodes::counted_on;
 use super::{only, required};
@@ -9,7 +10,7 @@ use crate::model::name::quoted;
 use crate::model::node::{Bmc, BmcKind, Credentials};
 use crate::model::problem::{Reporter, Span, what_and_fix};
 use crate::model::raw::{BmcKindWord, NODE_PLACEHOLDER, RawBmc, RawBmcAddress, Tls};
-use crate::model::{Host, Hostname, HttpUrl};
+use crate::model::{Host, Hostname, HttpUrl, NodeIp};
 
 /// The usual ports.
 const IPMI_PORT: u16 = 623;
@@ -29,6 +30,7 @@ pub(super) fn of_section(
     at: &At<RawBmc>,
     names: &[Hostname],
     label: &str,
+    master: Option<NodeIp>,
     switches: &mut Switches,
     report: &mut Reporter,
 ) -> Option<Vec<Option<Bmc>>> {
@@ -79,6 +81,17 @@ pub(super) fn of_section(
         }
     };
     let place = raw.address.span().unwrap_or_else(|| span.clone());
+    // A simulated one may listen there, on a port of its own.
+    if raw.port.is_absent()
+        && let Some(master) = master
+        && kinds.iter().any(|kind| address(kind) == Some(master.get()))
+    {
+        report.error(
+            place.clone(),
+            format!("{section}: {master} is the master's address"),
+            "give the switch's own address; one that is simulated on the master needs a `port`",
+        );
+    }
     for (name, kind) in names.iter().zip(&kinds) {
         own(&section, name, kind, &place, switches, report);
     }
@@ -89,6 +102,21 @@ pub(super) fn of_section(
         })
     };
     Some(kinds.into_iter().map(bmc).collect())
+}
+
+/// Where a switch listens, if that is an address.
+pub(super) fn address(kind: &BmcKind) -> Option<Ipv4Addr> {
+    match kind {
+        BmcKind::Ipmi { address, .. } => match address {
+            Host::Address(address) => Some(*address),
+            Host::Name(_) => None,
+        },
+        BmcKind::Redfish { url, .. } => {
+            let (_, host) = url.as_str().split_once("://")?;
+            host.split([':', '/']).next()?.parse().ok()
+        }
+        BmcKind::Wol { .. } | BmcKind::Command { .. } => None,
+    }
 }
 
 fn keys(section: &str, raw: &RawBmc, kind: BmcKindWord, report: &mut Reporter) {
@@ -150,7 +178,7 @@ fn hosts(
             report,
         ),
         RawBmcAddress::One(Host::Address(first)) => {
-            let first = crate::model::NodeIp::new(first).ok();
+            let first = NodeIp::new(first).ok();
             match first.and_then(|first| counted_on(first, count)) {
                 Some(list) => Some(list.into_iter().map(|ip| Host::Address(ip.get())).collect()),
                 None => error(

@@ -6,11 +6,23 @@ use super::required;
 use crate::model::cluster::Network;
 use crate::model::decode::{At, Field};
 use crate::model::problem::{Reporter, Span};
-use crate::model::raw::{HTTP_PORT, MASTER_PORT, RawFile};
-use crate::model::{AddressRange, Hostname, NodeIp, Subnet};
+use crate::model::raw::{HTTP_PORT, MASTER_PORT, RawCluster, RawFile};
+use crate::model::{AddressRange, ExportServer, Host, Hostname, NodeIp, Subnet};
 
 /// The most DNS servers: what a resolver asks, and what fits into a DHCP answer.
 const MAX_DNS: usize = 3;
+
+/// Ports that the master's other services have.
+const TAKEN: [(u16, &str); 8] = [
+    (22, "sshd"),
+    (67, "DHCP"),
+    (68, "DHCP clients"),
+    (69, "TFTP"),
+    (111, "rpcbind, which NFS needs"),
+    (123, "chrony"),
+    (514, "syslog"),
+    (2049, "the NFS server"),
+];
 
 pub(super) fn check(raw: &RawFile, report: &mut Reporter) -> Option<Network> {
     let section = raw.cluster.at()?;
@@ -37,15 +49,7 @@ pub(super) fn check(raw: &RawFile, report: &mut Reporter) -> Option<Network> {
         .given()
         .map_or(MASTER_PORT, |port| port.u16());
     let http_port = raw.http_port.given().map_or(HTTP_PORT, |port| port.u16());
-    if master_port == http_port {
-        let ports = [&raw.http_port, &raw.master_port];
-        let at = ports.into_iter().find_map(Field::span);
-        report.error(
-            at.unwrap_or_else(|| span.clone()),
-            format!("cluster: regex-master and the boot endpoint both have port {http_port}"),
-            "give them different ports",
-        );
-    }
+    ports(raw, master_port, http_port, report);
     Some(Network {
         interface: interface?,
         subnet: subnet?,
@@ -56,6 +60,38 @@ pub(super) fn check(raw: &RawFile, report: &mut Reporter) -> Option<Network> {
         master_port,
         http_port,
     })
+}
+
+/// Nobody else listens on the ports.
+fn ports(raw: &RawCluster, master_port: u16, http_port: u16, report: &mut Reporter) {
+    for (key, field) in [
+        ("http-port", &raw.http_port),
+        ("master-port", &raw.master_port),
+    ] {
+        let Some(at) = field.at() else { continue };
+        let taken = TAKEN.iter().find(|(port, _)| *port == at.value.u16());
+        if let Some((port, whose)) = taken {
+            report.error(
+                at.span.clone(),
+                format!("cluster: {key} {port} is the port of {whose}"),
+                "choose another one, such as 8080 for http-port and 7411 for master-port",
+            );
+        }
+    }
+    let fields = [&raw.http_port, &raw.master_port];
+    let is_known = fields
+        .iter()
+        .all(|field| field.is_absent() || field.given().is_some());
+    if is_known
+        && master_port == http_port
+        && let Some(at) = fields.into_iter().find_map(Field::span)
+    {
+        report.error(
+            at,
+            format!("cluster: regex-master and the boot endpoint both have port {http_port}"),
+            "give them different ports",
+        );
+    }
 }
 
 fn on_subnet(what: &str, at: &At<NodeIp>, subnet: Subnet, report: &mut Reporter) {
@@ -87,6 +123,9 @@ pub(super) struct Facts {
     pub(super) master: Option<(NodeIp, Span)>,
     pub(super) gateway: Option<(NodeIp, Span)>,
     pub(super) domain: Option<Hostname>,
+    pub(super) dns: Vec<Ipv4Addr>,
+    /// Machines of the site that are named elsewhere in the file.
+    pub(super) others: Vec<Ipv4Addr>,
 }
 
 impl Facts {
@@ -102,6 +141,31 @@ impl Facts {
             master: cluster.and_then(|c| c.master.at()).map(placed),
             gateway: cluster.and_then(|c| c.gateway.at()).map(placed),
             domain: cluster.and_then(|c| c.domain.given().cloned()),
+            dns: cluster.map(|c| c.dns.values()).unwrap_or_default(),
+            others: others(raw),
         }
     }
+}
+
+/// The addresses of NFS, time and log servers.
+fn others(raw: &RawFile) -> Vec<Ipv4Addr> {
+    let exports = raw.export.given().map_or(&[][..], |named| &named.0);
+    let filers = exports
+        .iter()
+        .filter_map(|(_, export)| match &export.value.server.given()?.0 {
+            ExportServer::External(host) => Some(host),
+            ExportServer::Kernel | ExportServer::Ganesha => None,
+        });
+    let clocks = raw
+        .time
+        .given()
+        .map_or(&[][..], |time| time.servers.items());
+    let log = raw.log.given().and_then(|log| log.host.given());
+    let hosts = filers.chain(clocks.iter().map(|at| &at.value)).chain(log);
+    hosts
+        .filter_map(|host| match host {
+            Host::Address(address) => Some(*address),
+            Host::Name(_) => None,
+        })
+        .collect()
 }

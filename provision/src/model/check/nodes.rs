@@ -1,7 +1,9 @@
-//! The nodes: as many addresses as names, each once, each where a node may be.
+//! The nodes: as many addresses as names, each once, each where a node may be. Nodes without an
+//! address are allotted one, when it is known which the others have.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::bmc::{self, Switches};
 use super::network::{Facts, misfit};
@@ -10,7 +12,7 @@ use crate::model::cluster::MAX_NODES;
 use crate::model::decode::{At, Field, OneOrMany};
 use crate::model::problem::{Lines, Reporter, Span};
 use crate::model::raw::{RawAddress, RawNode, RawNodes};
-use crate::model::{Hostname, MacAddr, Node, NodeIp};
+use crate::model::{AddressRange, Bmc, Hostname, MacAddr, Node, NodeIp, Settings, Subnet};
 use crate::nodeset::fold;
 
 /// What was seen before: a value, whose it is, and where it is written.
@@ -33,10 +35,131 @@ pub(super) fn check(
                 format!("more than {MAX_NODES} nodes"),
                 "make two clusters of them",
             );
-            break;
+            return Vec::new();
         }
     }
+    allot(nodes, facts, report)
+}
+
+/// A node whose address may not be known yet.
+struct Pending {
+    name: Hostname,
+    mac: MacAddr,
+    address: Address,
+    bmc: Option<Bmc>,
+    settings: Arc<Settings>,
+    line: usize,
+}
+
+enum Address {
+    Given(NodeIp),
+    /// One is to be allotted; of the section, its place and its name in messages.
+    Wanted(Span, Arc<str>),
+}
+
+impl Pending {
+    fn with(self, address: NodeIp) -> Node {
+        Node {
+            name: self.name,
+            mac: self.mac,
+            address,
+            bmc: self.bmc,
+            settings: self.settings,
+            line: self.line,
+        }
+    }
+}
+
+/// Gives the nodes that have no address the free ones of the subnet, in order.
+fn allot(pending: Vec<Pending>, facts: &Facts, report: &mut Reporter) -> Vec<Node> {
+    let mut taken: HashSet<Ipv4Addr> = facts.others.iter().copied().collect();
+    taken.extend(&facts.dns);
+    taken.extend(facts.master.iter().map(|(address, _)| address.get()));
+    taken.extend(facts.gateway.iter().map(|(address, _)| address.get()));
+    for node in &pending {
+        if let Address::Given(address) = node.address {
+            taken.insert(address.get());
+        }
+        taken.extend(node.bmc.iter().filter_map(|bmc| bmc::address(&bmc.kind)));
+    }
+    let mut free = facts
+        .subnet
+        .map(|subnet| Free::new(subnet, facts.range.as_ref().map(|(range, _)| *range), taken));
+    let mut nodes = Vec::with_capacity(pending.len());
+    let mut without: Vec<(Span, Arc<str>, usize)> = Vec::new();
+    for node in pending {
+        let (span, label) = match &node.address {
+            Address::Given(address) => {
+                let address = *address;
+                nodes.push(node.with(address));
+                continue;
+            }
+            Address::Wanted(span, label) => (span, label),
+        };
+        // Without a subnet that was reported.
+        let Some(free) = &mut free else { continue };
+        if let Some(address) = free.next() {
+            nodes.push(node.with(address));
+            continue;
+        }
+        match without.last_mut() {
+            Some((last, _, count)) if last == span => *count += 1,
+            _ => without.push((span.clone(), label.clone(), 1)),
+        }
+    }
+    for (span, label, count) in without {
+        let nodes = if count == 1 { "node" } else { "nodes" };
+        let subnet = facts
+            .subnet
+            .map_or_else(String::new, |net| format!(" {net}"));
+        report.error(
+            span,
+            format!("{label}: the subnet{subnet} has no free address for {count} {nodes}"),
+            "make `subnet` larger or `dhcp.range` smaller",
+        );
+    }
     nodes
+}
+
+/// The addresses that can be allotted, the lowest first.
+struct Free {
+    hosts: AddressRange,
+    range: Option<AddressRange>,
+    taken: HashSet<Ipv4Addr>,
+    /// None behind the last one.
+    next: Option<u32>,
+}
+
+impl Free {
+    fn new(subnet: Subnet, range: Option<AddressRange>, taken: HashSet<Ipv4Addr>) -> Self {
+        let hosts = subnet.hosts();
+        Self {
+            hosts,
+            range,
+            taken,
+            next: Some(hosts.first().into()),
+        }
+    }
+}
+
+impl Iterator for Free {
+    type Item = NodeIp;
+
+    fn next(&mut self) -> Option<NodeIp> {
+        loop {
+            let address = Ipv4Addr::from(self.next?);
+            if address > self.hosts.last() {
+                return None;
+            }
+            // The range may be large.
+            let range = self.range.filter(|range| range.contains(address));
+            let last = range.map_or(address, AddressRange::last);
+            self.next = u32::from(last).checked_add(1);
+            if range.is_none() && !self.taken.contains(&address) {
+                return NodeIp::new(address).ok();
+            }
+        }
+    }
 }
 
 struct Checker<'a> {
@@ -64,7 +187,7 @@ impl<'a> Checker<'a> {
         &mut self,
         section: &At<RawNode>,
         scope: &mut Scope<'_>,
-        nodes: &mut Vec<Node>,
+        nodes: &mut Vec<Pending>,
         report: &mut Reporter,
     ) {
         let raw = &section.value;
@@ -73,7 +196,7 @@ impl<'a> Checker<'a> {
         let resolved = scope.resolve(section, &label, report);
         let names = &names.value.0;
         let macs = macs(&raw.mac, names.len(), section, &label, report);
-        let addresses = addresses(&raw.address, names.len(), section, &label, report);
+        let addresses = addresses(&raw.address, names.len(), &label, report);
 
         let mut grouped = Grouped::default();
         for name in names {
@@ -89,15 +212,28 @@ impl<'a> Checker<'a> {
 
         let Some(resolved) = resolved else { return };
         let bmcs = match &resolved.bmc {
-            Some(raw) => bmc::of_section(raw, names, &label, &mut self.switches, report),
+            Some(raw) => {
+                let master = self.facts.master.as_ref().map(|(master, _)| *master);
+                bmc::of_section(raw, names, &label, master, &mut self.switches, report)
+            }
             None => Some(vec![None; names.len()]),
         };
-        let (Some(macs), Some(addresses), Some(bmcs)) = (macs, addresses, bmcs) else {
+        let (Some(macs), Some(bmcs)) = (macs, bmcs) else {
             return;
+        };
+        let label: Arc<str> = label.into();
+        let wanted = || Address::Wanted(section.span.clone(), label.clone());
+        let addresses: Vec<_> = match addresses {
+            Some(addresses) => addresses
+                .into_iter()
+                .map(|(address, _)| Address::Given(address))
+                .collect(),
+            None if raw.address.is_absent() => names.iter().map(|_| wanted()).collect(),
+            None => return,
         };
         let line = self.lines.line(section.span.start);
         let values = names.iter().zip(macs).zip(addresses).zip(bmcs);
-        nodes.extend(values.map(|(((name, (mac, _)), (address, _)), bmc)| Node {
+        nodes.extend(values.map(|(((name, (mac, _)), address), bmc)| Pending {
             name: name.clone(),
             mac,
             address,
@@ -108,6 +244,17 @@ impl<'a> Checker<'a> {
     }
 
     fn name<'n>(&mut self, name: &'n Hostname, span: &Span, grouped: &mut Grouped<'n>) {
+        if name.as_str().split('.').next() == Some("localhost") {
+            grouped.add(Issue {
+                kind: "localhost",
+                span: span.clone(),
+                name,
+                what: format!("node {name}"),
+                problem: "would have the name by which every machine means itself".to_owned(),
+                fix: "choose another name".into(),
+                related: None,
+            });
+        }
         let full = self.full_name(name);
         if let Some((other, first)) = self.names.get(&full) {
             let line = self.lines.line(first.start);
@@ -199,6 +346,11 @@ impl<'a> Checker<'a> {
                 );
             }
         }
+        if facts.dns.contains(&address.get()) {
+            let problem = "is also that of a DNS server".to_owned();
+            let fix = "give the node another one, or take the server out of `dns`".into();
+            add(DNS, problem, fix, None);
+        }
         if let Some((range, at)) = facts
             .range
             .as_ref()
@@ -257,26 +409,14 @@ fn macs(
     }
 }
 
-/// One address a name. None if that was reported.
+/// One address a name. None if that was reported, or none are given.
 fn addresses(
     field: &Field<OneOrMany<RawAddress>>,
     count: usize,
-    section: &At<RawNode>,
     label: &str,
     report: &mut Reporter,
 ) -> Option<Vec<(NodeIp, Span)>> {
-    let at = match field {
-        Field::Absent => {
-            report.error(
-                section.span.clone(),
-                format!("{label}: `address` is missing"),
-                "add it; for several nodes the first one, a range or a list",
-            );
-            return None;
-        }
-        Field::Invalid(_) | Field::Lost => return None,
-        Field::Given(at) => at,
-    };
+    let at = field.at()?;
     if let (
         [
             At {
@@ -341,6 +481,9 @@ fn counted<V, T>(
     None
 }
 
+/// What may be meant: a node can be a DNS server.
+const DNS: &str = "dns";
+
 /// A mistake of one node.
 struct Issue<'a> {
     kind: &'static str,
@@ -374,12 +517,13 @@ impl<'a> Grouped<'a> {
     fn report(self, report: &mut Reporter) {
         for (issue, others) in self.order {
             let Issue {
+                kind,
                 span,
                 what,
                 problem,
                 fix,
                 related,
-                ..
+                name: _,
             } = issue;
             let likewise = match others.len() {
                 0 => String::new(),
@@ -387,6 +531,7 @@ impl<'a> Grouped<'a> {
             };
             let what = format!("{what} {problem}{likewise}");
             match related {
+                _ if kind == DNS => report.warning(span, what, fix),
                 Some(related) => report.error_with(span, what, fix, related),
                 None => report.error(span, what, fix),
             }

@@ -172,3 +172,92 @@ fn one_name_with_the_domain_and_without() {
     insta::assert_snapshot!(told(&format!("{text}{more}")), @"f:25:8: node s1.lab.example is also in line 21, as s1; a node has one section");
     accepted(&format!("{text}{}", more.replace("s1.lab", "s1.other")));
 }
+
+/// The names and addresses of all nodes.
+fn given(text: &str) -> String {
+    let nodes = accepted(text).nodes().to_vec();
+    let node = |node: &Node| format!("{} {}", node.name, node.address);
+    nodes.iter().map(node).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn addresses_are_allotted_in_order() {
+    let text = BASE.replace("address = \"10.0.0.10\"\n", "");
+    assert_eq!(given(&text), "s0 10.0.0.2, s1 10.0.0.3, s2 10.0.0.4");
+    // What others have is passed over, wherever it stands.
+    let taken = text
+        .replace(
+            "master = ",
+            "gateway = \"10.0.0.2\"\ndns = [\"10.0.0.4\"]\nmaster = ",
+        )
+        .replace("10.0.0.200-", "10.0.0.8-")
+        .replace(
+            "image = \"base\"",
+            "image = \"base\"\nbmc = { kind = \"ipmi\", address = \"10.0.0.[5-7]\" }",
+        )
+        + "[[node]]\nname = \"t\"\nmac = \"52:54:00:00:01:00\"\naddress = \"10.0.0.3\"\nbmc = { kind = \"wol\" }\n\
+           [time]\nservers = [\"10.0.0.252\"]\n\
+           [export.far]\npath = \"/far\"\nserver = \"10.0.0.251\"\n";
+    let tight = told(&taken);
+    assert!(tight.contains("no free address for 1 node"), "{tight}");
+    let roomy = taken.replace("10.0.0.8-", "10.0.0.9-");
+    assert_eq!(
+        given(&roomy),
+        "s0 10.0.0.8, s1 10.0.0.253, s2 10.0.0.254, t 10.0.0.3"
+    );
+    // One more in the middle moves those behind it.
+    let more = text
+        .replace("s[0-2]", "s[0,3,1,2]")
+        .replace("mac = [", "mac = [\"52:54:00:00:00:09\", ");
+    assert_eq!(
+        given(&more),
+        "s0 10.0.0.2, s3 10.0.0.3, s1 10.0.0.4, s2 10.0.0.5"
+    );
+    let full = text
+        .replace("10.0.0.0/24", "10.0.0.0/30")
+        .replace("[dhcp]\nrange = \"10.0.0.200-10.0.0.250\"", "");
+    insta::assert_snapshot!(told(&full), @"f:19:8: node s[0-2]: the subnet 10.0.0.0/30 has no free address for 2 nodes; make `subnet` larger or `dhcp.range` smaller");
+}
+
+#[test]
+fn a_name_that_would_take_all_memory_is_refused_at_once() {
+    let long = "a".repeat(200_000);
+    let node = |name: &str| {
+        node(&format!(
+            "name = \"{name}\"\nmac = \"52:54:00:00:01:00\"\naddress = \"10.0.0.20\""
+        ))
+    };
+    let what = |bytes| format!("the ranges stand for names of {bytes} bytes; the limit is 253");
+    for (name, bytes) in [
+        (format!("{long}[0-65535]"), 200_005),
+        (format!("{}[0-65535]", "[1]".repeat(1000)), 1005),
+    ] {
+        let told = node(&name);
+        assert!(told.contains(&what(bytes)) && told.len() < 400, "{told}");
+        let set = name.parse::<crate::nodeset::NodeSet>();
+        let told = set.expect_err("it is too long").to_string();
+        assert!(told.starts_with(&what(bytes)), "{told}");
+    }
+}
+
+#[test]
+fn names_and_addresses_that_mean_something_else() {
+    let node = |name: &str, address: &str| {
+        format!(
+            "\n[[node]]\nname = \"{name}\"\nmac = \"52:54:00:00:01:00\"\naddress = \"{address}\"\n"
+        )
+    };
+    let dns = BASE.replace(
+        "master = ",
+        "dns = [\"10.0.0.1\", \"10.0.0.20\"]\nmaster = ",
+    );
+    let with = |name: &str, address: &str| told(&(dns.clone() + &node(name, address)));
+    insta::assert_snapshot!(cases(&[
+        ("the address of a DNS server", with("t", "10.0.0.20")),
+        ("localhost", with("localhost", "10.0.0.21")),
+        (
+            "localhost with a domain",
+            with("localhost.lab", "10.0.0.21")
+        ),
+    ]));
+}

@@ -62,4 +62,61 @@ proptest! {
             Err(other) => prop_assert!(false, "{other}"),
         }
     }
+
+    #[test]
+    fn allotted_addresses_are_nobody_elses(
+        sections in prop::collection::vec((1_u8..9, prop::option::of(0_u8..32)), 1..8),
+        (first, length) in (0_u8..24, 0_u8..8),
+        gateway in prop::option::of(1_u8..31),
+        dns in 1_u8..31,
+        bmc in 1_u8..31,
+    ) {
+        let mut text = format!(
+            "[cluster]\nname = \"lab\"\ninterface = \"eth1\"\nsubnet = \"10.0.0.0/27\"\nmaster = \"10.0.0.1\"\ndns = [\"10.0.0.{dns}\"]\n"
+        );
+        if let Some(gateway) = gateway {
+            text += &format!("gateway = \"10.0.0.{gateway}\"\n");
+        }
+        let range = format!("10.0.0.{first}-10.0.0.{}", first + length);
+        text += &format!(
+            "[dhcp]\nrange = \"{range}\"\n[image.base]\nsource = {{ kind = \"tar\", path = \"/x\" }}\n\
+             [export.data]\npath = \"/data\"\n[profile.default]\nimage = \"base\"\n"
+        );
+        let mut given = Vec::new();
+        for (at, (count, address)) in sections.iter().enumerate() {
+            let count = if address.is_some() { 1 } else { *count };
+            let macs: Vec<_> = (0..count).map(|n| format!("\"52:54:00:00:{at:02x}:{n:02x}\"")).collect();
+            text += &format!("[[node]]\nname = \"n{at}x[1-{count}]\"\nmac = [{}]\n", macs.join(","));
+            if let Some(address) = address {
+                text += &format!("address = \"10.0.0.{address}\"\n");
+                given.push(format!("n{at}x1"));
+            }
+            if at == 0 && count == 1 {
+                text += &format!("bmc = {{ kind = \"ipmi\", address = \"10.0.0.{bmc}\", port = 1 }}\n");
+            }
+        }
+        let range: Option<AddressRange> = range.parse().ok();
+        let Some(cluster) = check(&text).cluster else { return Ok(()) };
+        let mut seen = std::collections::HashSet::new();
+        let mut last = None;
+        for node in cluster.nodes() {
+            let address = node.address.get();
+            prop_assert!(seen.insert(address), "{address} twice:\n{text}");
+            if given.contains(&node.name.to_string()) {
+                continue;
+            }
+            prop_assert!(cluster.network.subnet.has_host(address));
+            prop_assert!(!range.is_some_and(|range| range.contains(address)));
+            prop_assert!(address != cluster.network.master.get());
+            prop_assert!(cluster.network.gateway.is_none_or(|gateway| gateway.get() != address));
+            prop_assert!(!cluster.network.dns.contains(&address));
+            let bmcs = cluster.nodes().iter().filter_map(|node| match &node.bmc.as_ref()?.kind {
+                BmcKind::Ipmi { address, .. } => Some(address.clone()),
+                _ => None,
+            });
+            prop_assert!(bmcs.into_iter().all(|bmc| bmc != Host::Address(address)));
+            prop_assert!(last < Some(address), "in order:\n{text}");
+            last = Some(address);
+        }
+    }
 }

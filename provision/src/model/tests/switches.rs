@@ -87,3 +87,20 @@ bmc = { kind = \"ipmi\", address = \"10.1.0.2\" }
     let other_port = more.replace("\"10.1.0.2\"", "\"10.1.0.2\", port = 624");
     accepted(&format!("{text}{other_port}"));
 }
+
+#[test]
+fn a_switch_at_the_masters_address_has_a_port() {
+    let with = |bmc: &str| {
+        format!(
+            "{BASE}\n[[node]]\nname = \"t\"\nmac = \"52:54:00:00:01:00\"\naddress = \"10.0.0.20\"\nbmc = {{ {bmc} }}\n"
+        )
+    };
+    let ipmi = "kind = \"ipmi\", address = \"10.0.0.1\"";
+    let redfish = "kind = \"redfish\", address = \"10.0.0.1\"";
+    insta::assert_snapshot!(cases(&[
+        ("IPMI", told(&with(ipmi))),
+        ("Redfish", told(&with(redfish))),
+    ]));
+    accepted(&with(&format!("{ipmi}, port = 9001")));
+    accepted(&with(&format!("{redfish}, port = 9001")));
+}
