@@ -110,13 +110,15 @@ fn cluster(raw: &RawFile, text: &str, report: &mut Reporter) -> Option<Cluster> 
     let time = services::time(raw.time.given());
     let log = services::log(raw.log.at(), report);
     let ssh = services::ssh(raw.ssh.given(), report);
-    let serve = services::serve(raw.serve.given());
+    let serve = services::serve(raw.serve.given(), report);
+    let lines = Lines::new(text);
+    services::own_exports(raw, &serve, &lines, report);
     let power = services::power(raw.power.given(), report);
     let mut scope = settings::Scope::new(raw, &images, &exports, report);
     let no_nodes = RawNodes::default();
     let sections = raw.node.given().unwrap_or(&no_nodes);
     let facts = network::Facts::new(raw, network.as_ref());
-    let nodes = nodes::check(sections, &mut scope, &facts, &Lines::new(text), report);
+    let nodes = nodes::check(sections, &mut scope, &facts, &lines, report);
     if !nodes.is_empty() {
         scope.warn_unused(report);
     }

@@ -1,17 +1,19 @@
 //! DHCP, exports, time, logs, ssh, the boot endpoint, power.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::network::misfit;
 use super::{only, required};
 use crate::model::cluster::{Dhcp, Network};
 use crate::model::decode::{At, Field};
-use crate::model::problem::{Reporter, Span};
+use crate::model::problem::{Lines, Reporter, Span};
 use crate::model::raw::{
-    DhcpMode, LogTarget, RawDhcp, RawExport, RawLog, RawPower, RawServe, RawSsh, RawTime, defaults,
+    DhcpMode, LogTarget, RawDhcp, RawExport, RawFile, RawLog, RawPower, RawServe, RawSsh, RawTime,
+    defaults,
 };
 use crate::model::{
-    AddressRange, Export, ExportName, ExportServer, Log, Power, Serve, Ssh, Time, Timespan,
+    AbsPath, AddressRange, Export, ExportName, ExportServer, Log, Power, Serve, Ssh, Time, Timespan,
 };
 
 /// The shortest lease that dnsmasq gives.
@@ -24,6 +26,34 @@ const MAX_WAIT: Duration = Duration::from_secs(600);
 const OWN: [&str; 14] = [
     "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin",
     "/sys", "/usr", "/var",
+];
+
+/// Directories that are not regex-provision's alone.
+const SYSTEM: [&str; 24] = [
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/log",
+    "/var/tmp",
+    "/usr/local",
 ];
 
 /// A default that is written as a text.
@@ -149,6 +179,61 @@ pub(super) fn export(
     })
 }
 
+/// What the master exports itself: each directory once, and none with what must not be read.
+pub(super) fn own_exports(raw: &RawFile, serve: &Serve, lines: &Lines, report: &mut Reporter) {
+    let mut seen: HashMap<(bool, &AbsPath), (&ExportName, Span)> = HashMap::new();
+    let exports = raw.export.given().map_or(&[][..], |named| &named.0);
+    for (name, export) in exports {
+        let Some(path) = export.value.path.at() else {
+            continue;
+        };
+        let is_kernel = match &export.value.server {
+            Field::Absent => true,
+            Field::Given(at) => match at.value.0 {
+                ExportServer::Kernel => true,
+                ExportServer::Ganesha => false,
+                ExportServer::External(_) => continue,
+            },
+            Field::Invalid(_) | Field::Lost => continue,
+        };
+        let section = format!("export {}", name.value);
+        let first = seen.get(&(is_kernel, &path.value));
+        if let Some((first, at)) = first {
+            report.error_with(
+                path.span.clone(),
+                format!(
+                    "{section}: {} is also the path of the export {first} in line {}",
+                    path.value,
+                    lines.line(at.start)
+                ),
+                "a server exports a directory once: leave one of them out",
+                (at.clone(), "the first one"),
+            );
+        } else {
+            seen.insert((is_kernel, &path.value), (&name.value, path.span.clone()));
+        }
+        let (data, own) = (path.value.as_path(), serve.directory.as_path());
+        // That of the system was reported.
+        let is_own = !SYSTEM.contains(&serve.directory.as_str());
+        if is_own && (data.starts_with(own) || own.starts_with(data)) {
+            let how = match () {
+                () if data == own => "is",
+                () if data.starts_with(own) => "lies in",
+                () => "holds",
+            };
+            report.error(
+                path.span.clone(),
+                format!(
+                    "{section}: {data} {how} the directory of regex-provision, {own}, where host keys are",
+                    data = data.display(),
+                    own = own.display()
+                ),
+                "export another directory, or name another `serve.directory`",
+            );
+        }
+    }
+}
+
 pub(super) fn time(raw: Option<&RawTime>) -> Time {
     let empty = RawTime::default();
     let raw = raw.unwrap_or(&empty);
@@ -242,9 +327,18 @@ fn wait(section: &str, time: Timespan, span: Option<Span>, report: &mut Reporter
     }
 }
 
-pub(super) fn serve(raw: Option<&RawServe>) -> Serve {
+pub(super) fn serve(raw: Option<&RawServe>, report: &mut Reporter) -> Serve {
     let empty = RawServe::default();
     let raw = raw.unwrap_or(&empty);
+    if let Some(at) = raw.directory.at()
+        && SYSTEM.contains(&at.value.as_str())
+    {
+        report.error(
+            at.span.clone(),
+            format!("serve: {} is a directory of the system", at.value),
+            "name one that holds nothing else, such as /srv/provision or /var/lib/regex-provision",
+        );
+    }
     let max_connections = raw.max_connections.given();
     Serve {
         directory: raw.directory.unwrap_or(default(defaults::SERVE_DIRECTORY)),

@@ -237,3 +237,46 @@ fn references() {
         ),
     ]));
 }
+
+#[test]
+fn what_the_master_needs_itself_is_nobody_elses() {
+    let port = |line: &str| told_replaced("master = ", &format!("{line}\nmaster = "));
+    let serve = |path: &str| told_with(&format!("[serve]\ndirectory = \"{path}\""));
+    let export = |path: &str| told_with(&format!("[export.x]\npath = \"{path}\"\nmount = \"/x\""));
+    let ports = [22, 67, 68, 69, 111, 123, 514, 2049];
+    let ports: String = ports.map(|n| port(&format!("http-port = {n}"))).concat();
+    insta::assert_snapshot!(cases(&[
+        ("ports of others", ports),
+        (
+            "the port of the NFS server for regex-master",
+            port("master-port = 2049")
+        ),
+        ("one port for two", port("http-port = 7411")),
+        ("the root as directory", serve("/")),
+        ("a directory of the system", serve("/etc/")),
+        ("a directory that others use", serve("/srv")),
+        ("the directory as data", export("/var/lib/regex-provision")),
+        ("what holds it", export("/var")),
+        (
+            "what lies in it",
+            export("/var/lib/regex-provision/hostkeys")
+        ),
+        (
+            "one directory twice",
+            told_with("[export.x]\npath = \"/data/\"\nmount = \"/x\"")
+        ),
+        (
+            "twice by Ganesha",
+            told_with(
+                "[export.x]\npath = \"/x\"\nserver = \"ganesha\"\n[export.y]\npath = \"/x\"\nmount = \"/y\"\nserver = \"ganesha\""
+            )
+        ),
+    ]));
+    for fine in [
+        "[serve]\ndirectory = \"/srv/provision\"",
+        "[export.x]\npath = \"/var/lib/regex-provision-data\"",
+        "[export.x]\npath = \"/data\"\nmount = \"/x\"\nserver = \"filer\"\n[export.y]\npath = \"/var\"\nmount = \"/y\"\nserver = \"filer\"",
+    ] {
+        accepted(&format!("{BASE}\n{fine}\n"));
+    }
+}
