@@ -6,6 +6,7 @@
 //! GET  /artifact/SHA256[/NAME] kernels, initramfs, roots, overlays of nodes: immutable; HEAD and ranges, too
 //! POST /stage/MAC              a node reports a stage of its boot (a form; see `form`)
 //! POST /discover/MAC           an unknown machine tells what it is (JSON)
+//! POST /forget/MAC             forgets a machine that is not in the cluster
 //! POST /tried                  a command tells which nodes it has reached, and which not (JSON)
 //! GET  /status.json            what `regex-provision status --json` prints
 //! ```
@@ -37,7 +38,10 @@ mod joined;
 mod keep;
 mod masters;
 mod routes;
+mod spool;
+mod verify;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -49,7 +53,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-pub use ask::{Answer, ask, fetch, kept, listen_address, states, tell_tried};
+pub use ask::{Answer, ask, fetch, forget, kept, listen_address, states, tell_tried};
 pub use generation::Served;
 
 use crate::apply::generation::current_number;
@@ -102,7 +106,7 @@ pub async fn run(
             store.root().display()
         ),
     };
-    let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
+    let listener = listen(address).with_context(|| cannot_listen(address))?;
     let address = listener.local_addr().context("the socket has no address")?;
 
     let (stop, stopped) = watch::channel(false);
@@ -160,8 +164,13 @@ pub async fn run(
 fn open(store: &Store) -> anyhow::Result<(Arc<App>, Journal)> {
     let board = std::cell::RefCell::new(Board::new(FIRST_UNKNOWN));
     let restore = |line| board.borrow_mut().restore(line);
-    let all = || board.borrow().lines().collect::<Vec<_>>().into_iter();
+    let all = || {
+        // What is taken in from there is in the journal before it is removed.
+        spool::read(store, |at, tried| board.borrow_mut().catch_up(at, tried));
+        board.borrow().lines().collect::<Vec<_>>().into_iter()
+    };
     let (journal, read) = Journal::open(&store.nodes(), restore, all)?;
+    spool::remove(store);
     if read.damaged > 0 {
         tracing::warn!(
             lines = read.damaged,
@@ -231,6 +240,20 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// What is told where a socket cannot be had.
+fn cannot_listen(address: SocketAddr) -> String {
+    let probe =
+        TcpSocket::new_v4().and_then(|socket| socket.bind(SocketAddr::new(address.ip(), 0)));
+    match probe {
+        Err(error) if address.is_ipv4() && error.kind() == ErrorKind::AddrNotAvailable => format!(
+            "cannot listen on {address}: no interface of this machine has the address {}; give it to the nodes' \
+             interface (`ip address` lists them), or correct `master` in cluster.toml",
+            address.ip()
+        ),
+        _ => format!("cannot listen on {address}"),
+    }
 }
 
 /// Each connection may need a file besides itself.

@@ -29,7 +29,7 @@ mod timing;
 mod words;
 
 pub use at::{At, for_people};
-pub use board::{Board, Pool, RETRY_WINDOW};
+pub use board::{Board, POOL_TOLD, Pool, RETRY_WINDOW};
 pub use build::{Known, Workers, build};
 pub use conclude::{Attached, Conclusion, arrival, conclude};
 pub use event::{Client, Dhcp, Event, PROBE, Report};
@@ -37,7 +37,9 @@ pub use inventory::{Disk, Inventory, MAX_DEVICES, Nic, maker};
 pub use line::Line;
 pub use reach::{MAX_TRIED, Means, Tried, TriedNode, Unreached};
 pub use reboot::reboot_reason;
-pub use record::{BOOTS_KEPT, Boot, Duplicate, Failure, Offer, Record, Step, Unknown};
+pub use record::{
+    BOOTS_KEPT, Boot, Duplicate, Failure, Lost, NoOffer, Offer, Record, Step, Unknown,
+};
 pub use stage::{NoStage, Stage};
 pub use timing::timing;
 pub use view::{State, Status};

@@ -1,4 +1,4 @@
-//! `regex-provision node discover` and `regex-provision node approve`
+//! `regex-provision node discover`, `node approve` and `node forget`
 
 use std::fmt::Write as _;
 
@@ -8,11 +8,12 @@ use serde_json::json;
 use super::file::{FileArgs, missing, summary, tell_problems};
 use super::output::{print, tell};
 use super::status::ServerArgs;
-use crate::approve::free_address;
+use crate::approve;
 use crate::file::{Old, replace};
 use crate::import::{ImportError, import};
 use crate::model::{self, Hostname, MacAddr, NodeIp, ProfileName};
-use crate::serve::{Answer, ask};
+use crate::serve::{Answer, ask, forget as forget_machine};
+use crate::status::view::UnknownStatus;
 use crate::status::{Status, show};
 
 /// List machines that want to boot and are not in cluster.toml.
@@ -57,7 +58,7 @@ pub(super) struct ApproveArgs {
     #[arg(long, value_name = "NAME")]
     profile: Option<ProfileName>,
 
-    /// Its address [default: the next free one]
+    /// Its address [default: the next free one; where another server gives out addresses, the one that it was seen at]
     #[arg(long, value_name = "ADDRESS")]
     address: Option<NodeIp>,
 
@@ -68,6 +69,25 @@ pub(super) struct ApproveArgs {
     /// Print the new file instead of writing it
     #[arg(long, short = 'n')]
     dry_run: bool,
+
+    #[command(flatten)]
+    server: ServerArgs,
+
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+/// Forget a machine that is not in cluster.toml.
+///
+/// It is taken off the list of `node discover`. If it wants to boot again, it is listed again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regex-provision node forget 52:54:00:00:00:99")]
+pub(super) struct ForgetArgs {
+    /// The machine's Ethernet address, as `node discover` lists it
+    #[arg(value_name = "MAC")]
+    mac: MacAddr,
 
     #[command(flatten)]
     server: ServerArgs,
@@ -110,19 +130,24 @@ pub(super) fn approve(args: &ApproveArgs) -> anyhow::Result<()> {
     if let Some(node) = cluster.node_by_mac(args.mac) {
         bail!("{} is the node {} in {file} already", args.mac, node.name);
     }
+    let mut seen_at = None;
     if !args.unseen {
         let Answer { status, .. } = ask(&cluster, args.server.server.as_deref())
             .context("cannot tell whether such a machine waits; --unseen adds it nevertheless")?;
-        seen(&status, args.mac)?;
+        let Some(machine) = seen(&status, args.mac) else {
+            bail!(
+                "{}. --unseen adds it nevertheless",
+                not_seen(&status, args.mac)
+            );
+        };
+        seen_at = machine.address;
     }
     let address = match args.address {
         Some(address) => address,
-        None => free_address(&cluster).with_context(|| {
-            format!(
-                "no address of {} is free; name one with --address",
-                cluster.network.subnet
-            )
-        })?,
+        None => match approve::address(&cluster, seen_at) {
+            Ok(address) => address,
+            Err(why) => bail!("{why}; name one with --address, nothing was written"),
+        },
     };
     let line = format!("{} {address} {}\n", args.name, args.mac);
     let new = match import(&text, line.as_bytes(), args.profile.as_ref()) {
@@ -165,12 +190,36 @@ pub(super) fn approve(args: &ApproveArgs) -> anyhow::Result<()> {
     ))
 }
 
-/// Whether a machine is one of those that wait.
-fn seen(status: &Status, mac: MacAddr) -> anyhow::Result<()> {
-    let mac = mac.to_string();
-    if status.unknown.iter().any(|machine| machine.mac == mac) {
-        return Ok(());
+pub(super) fn forget(args: &ForgetArgs) -> anyhow::Result<()> {
+    let cluster = args.file.load()?;
+    let file = args.file.path();
+    if let Some(node) = cluster.node_by_mac(args.mac) {
+        bail!(
+            "{} is the node {}; what is not to be a node any more is taken out of {}, and `regex-provision apply` does the rest",
+            args.mac,
+            node.name,
+            file.display()
+        );
     }
+    let server = args.server.server.as_deref();
+    if !forget_machine(&cluster, server, args.mac)? {
+        let Answer { status, .. } = ask(&cluster, server)?;
+        bail!("{}", not_seen(&status, args.mac));
+    }
+    print(&format!(
+        "{} is forgotten; it is listed again when it wants to boot again\n",
+        args.mac
+    ))
+}
+
+/// A machine that is one of those that wait.
+fn seen(status: &Status, mac: MacAddr) -> Option<&UnknownStatus> {
+    let mac = mac.to_string();
+    status.unknown.iter().find(|machine| machine.mac == mac)
+}
+
+/// What is told where it is not.
+fn not_seen(status: &Status, mac: MacAddr) -> String {
     let waiting: Vec<_> = status
         .unknown
         .iter()
@@ -180,5 +229,5 @@ fn seen(status: &Status, mac: MacAddr) -> anyhow::Result<()> {
         [] => "no machine is waiting".to_owned(),
         waiting => format!("these wait: {}", waiting.join(", ")),
     };
-    bail!("no machine {mac} was heard of; {waiting}. --unseen adds it nevertheless")
+    format!("no machine {mac} was heard of; {waiting}")
 }

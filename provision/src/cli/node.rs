@@ -26,6 +26,7 @@ pub(super) enum Command {
     Import(ImportArgs),
     Discover(discover::DiscoverArgs),
     Approve(discover::ApproveArgs),
+    Forget(discover::ForgetArgs),
 }
 
 /// List nodes with what cluster.toml says of them.
@@ -90,6 +91,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
         Command::Import(args) => add(&args),
         Command::Discover(args) => discover::discover(&args),
         Command::Approve(args) => discover::approve(&args),
+        Command::Forget(args) => discover::forget(&args),
     }
 }
 

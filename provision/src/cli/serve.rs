@@ -97,10 +97,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn directory(args: &Args) -> anyhow::Result<PathBuf> {
+    let path = args.file.path();
     if let Some(directory) = &args.directory {
+        // One that is not there yet may be made, if it is not a slip of the pen.
+        let is_named = || {
+            let cluster = model::load(&path);
+            cluster.is_ok_and(|cluster| cluster.serve.directory.as_path() == directory)
+        };
+        if !directory.is_dir() && !is_named() {
+            bail!(
+                "there is no directory {}; name the one that `regex-provision apply` has filled, or make it first",
+                directory.display()
+            );
+        }
         return Ok(directory.clone());
     }
-    let path = args.file.path();
     if args.file.file.is_none() && !path.exists() {
         return Ok(DIRECTORY.into());
     }

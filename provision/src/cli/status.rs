@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use super::file::FileArgs;
 use super::output::{print, stdout_has_colours, tell};
 use super::set::{ExcludeArgs, SET_HELP};
-use crate::model::Cluster;
+use crate::model::{Cluster, Node};
 use crate::nodeset::NodeSet;
 use crate::serve::{Answer, ask, states};
 use crate::status::show::{self, Look};
@@ -74,6 +74,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         tell(&note);
         return print(&text);
     }
+    // What is not in the cluster now will not be there in a second either.
+    args.exclude
+        .select_by(args.nodes.as_ref(), &cluster, Some(&|_: &Node| None))?;
     let is_terminal = std::io::stdout().is_terminal() && !args.json;
     loop {
         let size = is_terminal.then(terminal_size);

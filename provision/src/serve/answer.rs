@@ -18,12 +18,7 @@ pub(super) struct Answer {
 /// The answer, when the artifact has so many bytes; none if it does not exist.
 pub(super) fn answer(wanted: &Wanted, length: Option<u64>, now: SystemTime) -> Answer {
     let Some(length) = length else {
-        let text = "no such artifact\n";
-        let mut head = begin("404 Not Found", text.len() as u64, wanted.keep, now);
-        head.push_str("Content-Type: text/plain\r\nCache-Control: no-store\r\n\r\n");
-        if !wanted.head_only {
-            head.push_str(text);
-        }
+        let head = told(wanted, "404 Not Found", "no such artifact", now);
         return Answer { head, body: None };
     };
     let etag = etag(wanted.digest);
@@ -72,6 +67,23 @@ pub(super) fn answer(wanted: &Wanted, length: Option<u64>, now: SystemTime) -> A
     head.push_str("\r\n");
     let body = body.filter(|part| !wanted.head_only && !part.is_empty());
     Answer { head, body }
+}
+
+/// The whole answer where the artifact is not what it should be.
+pub(super) fn damaged(wanted: &Wanted, problem: &str, now: SystemTime) -> String {
+    told(wanted, "500 Internal Server Error", problem, now)
+}
+
+/// A line for people instead of an artifact.
+fn told(wanted: &Wanted, status: &str, text: &str, now: SystemTime) -> String {
+    let length = text.len() as u64 + 1;
+    let mut head = begin(status, length, wanted.keep, now);
+    head.push_str("Content-Type: text/plain\r\nCache-Control: no-store\r\n\r\n");
+    if !wanted.head_only {
+        head.push_str(text);
+        head.push('\n');
+    }
+    head
 }
 
 fn begin(status: &str, length: u64, keep: bool, now: SystemTime) -> String {

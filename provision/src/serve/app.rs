@@ -1,6 +1,6 @@
 //! What the boot endpoint knows, shared by all who serve.
 //!
-//! Locks are held for moments and never across a wait. Order, where two are held: `board` last.
+//! Locks are held for moments and never across a wait. Order, where two are held: `served` first, `board` last.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,9 +15,10 @@ use super::chain::{Chains, Loop};
 use super::connection::Source;
 use super::generation::Served;
 use super::supervise::DaemonState;
+use super::verify::Verified;
 use crate::model::{MacAddr, Unknown};
 use crate::render::ipxe;
-use crate::status::{At, Board, Event, Known, Offer, Words, Workers, build};
+use crate::status::{At, Board, Event, Known, NoOffer, Offer, Words, Workers, build};
 use crate::store::{Digest, Store};
 
 /// The generations that are kept loaded: a node that was told of the one before still gets its
@@ -38,6 +39,8 @@ pub enum Trouble {
     Records,
     /// dnsmasq's log cannot be followed.
     Log,
+    /// An artifact is damaged on the disk.
+    Artifact(Digest),
 }
 
 /// What the boot endpoint knows.
@@ -54,6 +57,7 @@ pub struct App {
     workers: Mutex<Workers>,
     daemons: Mutex<Vec<Arc<DaemonState>>>,
     troubles: Mutex<BTreeMap<Trouble, String>>,
+    verified: Verified,
     told: Mutex<Option<(Instant, Bytes)>>,
 }
 
@@ -75,6 +79,7 @@ impl App {
             workers: Mutex::default(),
             daemons: Mutex::default(),
             troubles: Mutex::default(),
+            verified: Verified::default(),
             told: Mutex::default(),
         }
     }
@@ -92,15 +97,30 @@ impl App {
     /// From now on this is what is served.
     pub fn serve(&self, served: Arc<Served>) {
         let macs: Vec<_> = served.cluster.nodes().iter().map(|node| node.mac).collect();
+        let fixed: Vec<_> = served
+            .cluster
+            .nodes()
+            .iter()
+            .map(|node| (node.address.get(), node.mac))
+            .collect();
         let max_unknown = usize::try_from(served.cluster.serve.max_unknown).unwrap_or(usize::MAX);
         {
             let mut all = lock(&self.served);
             all.insert(0, served);
             all.truncate(KEPT);
+            // What nobody is told to load any more is nobody's trouble.
+            lock(&self.troubles).retain(|trouble, _| match trouble {
+                Trouble::Artifact(digest) => all
+                    .iter()
+                    .any(|served| served.unverified(*digest).is_some()),
+                _ => true,
+            });
         }
         lock(&self.chains).clear();
         lock(&self.firsts).clear();
-        self.board().set_known(macs, max_unknown);
+        let mut board = self.board();
+        board.set_known(macs, max_unknown);
+        board.set_fixed(fixed);
     }
 
     /// What was heard.
@@ -174,6 +194,9 @@ impl App {
     pub(super) async fn artifact(self: &Arc<Self>, digest: Digest) -> io::Result<Option<Source>> {
         match File::open(self.store.artifact_path(digest)) {
             Ok(file) => {
+                if let Some(problem) = self.damage(digest, &file).await? {
+                    return Ok(Some(Source::Damaged(problem)));
+                }
                 let length = file.metadata()?.len();
                 return Ok(Some(Source::File(file, length)));
             }
@@ -194,9 +217,32 @@ impl App {
         Ok(made.map(|tar| Source::Memory(tar.into())))
     }
 
+    /// What is wrong with an artifact that no node can verify.
+    async fn damage(&self, digest: Digest, file: &File) -> io::Result<Option<String>> {
+        let what = {
+            let all = lock(&self.served);
+            let what = all.iter().find_map(|served| served.unverified(digest));
+            what.map(str::to_owned)
+        };
+        let Some(what) = what else { return Ok(None) };
+        let found = self.verified.digest(digest, file).await?;
+        let problem = (found != digest).then(|| {
+            format!(
+                "{what} is damaged on the master's disk, and is not handed out: {} has the SHA-256 {found}; build the \
+                 image again with `regex-provision image build`, then `regex-provision apply`",
+                self.store.artifact_path(digest).display()
+            )
+        });
+        self.trouble(Trouble::Artifact(digest), problem.clone());
+        Ok(problem)
+    }
+
     /// The first script of iPXE; none if nothing was applied yet.
-    pub fn first_script(&self, address: Ipv4Addr) -> Option<String> {
+    pub fn first_script(&self, address: Ipv4Addr, kind: Asking) -> Option<String> {
         let served = self.served()?;
+        if kind == Asking::Looking {
+            return Some(ipxe::first_script(&served.cluster));
+        }
         let who = self.board().who(address);
         if let Some(mac) = who
             && let Some(found) = lock(&self.firsts).ask(At::now(), mac)
@@ -262,7 +308,7 @@ impl App {
                 hear(told(Some(offer), "iPXE"));
                 script
             }
-            Err(error) => {
+            Err(NoOffer { why: error, .. }) => {
                 let words = Words::new(&error);
                 hear(Event::Stopped {
                     mac,
@@ -323,8 +369,8 @@ impl App {
 pub enum Asking {
     /// A loader, which will do what the script says.
     Loader,
-    /// An initramfs that waits, and only wants to know what the script would say.
-    Waiting,
+    /// Anybody else, who only wants to know what the script says: an initramfs that waits, a person.
+    Looking,
 }
 
 /// The script for a machine that goes round.

@@ -1,6 +1,7 @@
 //! The status of a cluster, for commands: asked of the boot endpoint; where that does not answer, put together from
 //! what it has kept.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use anyhow::{Context as _, bail};
 use ureq::Agent;
 
 use super::generation::Served;
-use crate::model::{Cluster, Node};
+use super::spool;
+use crate::model::{Cluster, MacAddr, Node};
 use crate::nodeset;
+use crate::status::journal::Journal;
 use crate::status::{
     At, Board, Known, MAX_TRIED, Means, State, Status, Tried, TriedNode, Workers, build, journal,
 };
@@ -90,8 +93,8 @@ pub fn fetch(url: &str) -> anyhow::Result<Status> {
         .with_context(|| format!("{url} answers, but is no boot endpoint of this version"))
 }
 
-/// Tells the boot endpoint which nodes a command has reached by some means, and which not, so that the status says it, too. A
-/// boot endpoint that does not answer does not hear it, and the command does not fail for that.
+/// Tells the boot endpoint which nodes a command has reached by some means, and which not, so that the status says it, too.
+/// Where it does not answer, that is left for the next one beside its records. The command does not fail for that.
 pub fn tell_tried(cluster: &Cluster, means: Means, nodes: &[TriedNode]) {
     let agent = Agent::config_builder()
         .timeout_global(Some(CONNECT))
@@ -100,14 +103,57 @@ pub fn tell_tried(cluster: &Cluster, means: Means, nodes: &[TriedNode]) {
         .build()
         .new_agent();
     let url = format!("{}/tried", own_url(cluster).trim_end_matches('/'));
+    let store = Store::at(cluster.serve.directory.as_path());
+    let mut answers = true;
     for nodes in nodes.chunks(MAX_TRIED) {
         let nodes = nodes.to_vec();
-        let tried = serde_json::to_vec(&Tried { means, nodes });
-        let tried = tried.expect("names and words can always be written as JSON");
-        if agent.post(&url).send(&tried[..]).is_err() {
+        let tried = Tried { means, nodes };
+        let body = serde_json::to_vec(&tried);
+        let body = body.expect("names and words can always be written as JSON");
+        answers = answers && agent.post(&url).send(&body[..]).is_ok();
+        // Whoever may not write there cannot leave anything.
+        if !answers && spool::add(&store, tried).is_err() {
             return;
         }
     }
+}
+
+/// Forgets a machine that is not in the cluster: at the boot endpoint, or in what it has kept where it does not run. Tells
+/// whether there was such a machine.
+pub fn forget(cluster: &Cluster, server: Option<&str>, mac: MacAddr) -> anyhow::Result<bool> {
+    let own = own_url(cluster);
+    let url = server.unwrap_or(&own).trim_end_matches('/');
+    let agent = Agent::config_builder()
+        .timeout_global(Some(ANSWER))
+        .timeout_connect(Some(CONNECT))
+        .proxy(None)
+        .http_status_as_error(false)
+        .build()
+        .new_agent();
+    match agent.post(format!("{url}/forget/{mac}")).send(&[][..]) {
+        Ok(answer) if answer.status().is_success() => Ok(true),
+        Ok(answer) if answer.status() == 404 => Ok(false),
+        Ok(answer) => bail!("{url} does not forget {mac}: {}", answer.status()),
+        Err(error) if server.is_some() => Err(error)
+            .with_context(|| format!("the boot endpoint {url} does not answer; is the URL right?")),
+        Err(_) => forget_kept(&Store::at(cluster.serve.directory.as_path()), mac),
+    }
+}
+
+/// Forgets it in what was kept.
+fn forget_kept(store: &Store, mac: MacAddr) -> anyhow::Result<bool> {
+    if !store.nodes().exists() {
+        return Ok(false);
+    }
+    let board = RefCell::new(Board::new(usize::MAX));
+    let mut is_there = false;
+    let restore = |line| board.borrow_mut().restore(line);
+    let all = || {
+        is_there = board.borrow_mut().forget_unknown(mac);
+        board.borrow().lines().collect::<Vec<_>>().into_iter()
+    };
+    Journal::open(&store.nodes(), restore, all)?;
+    Ok(is_there)
 }
 
 /// The status, from what is on disk.
@@ -117,6 +163,7 @@ pub fn kept(store: &Store) -> anyhow::Result<Status> {
     };
     let mut board = Board::default();
     journal::read(&store.nodes(), |line| board.restore(line))?;
+    spool::read(store, |at, tried| board.catch_up(at, tried));
     let macs = served.cluster.nodes().iter().map(|node| node.mac);
     let max_unknown = usize::try_from(served.cluster.serve.max_unknown).unwrap_or(usize::MAX);
     board.set_known(macs, max_unknown);

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tower_service::Service as _;
 
-use super::answer::answer;
+use super::answer::{answer, damaged};
 use super::app::App;
 use super::head::{Look, MAX_HEAD_BYTES, Wanted, look};
 use super::joined::Joined;
@@ -77,6 +77,8 @@ impl Peer {
 pub(super) enum Source {
     File(File, u64),
     Memory(Bytes),
+    /// It is not what it should be, and why that is known.
+    Damaged(String),
 }
 
 impl Source {
@@ -84,6 +86,7 @@ impl Source {
         match self {
             Self::File(_, length) => *length,
             Self::Memory(bytes) => bytes.len() as u64,
+            Self::Damaged(_) => 0,
         }
     }
 }
@@ -167,6 +170,10 @@ async fn artifact(
     wanted: &Wanted,
 ) -> io::Result<()> {
     let source = app.artifact(wanted.digest).await?;
+    if let Some(Source::Damaged(problem)) = &source {
+        let head = damaged(wanted, problem, SystemTime::now());
+        return send_head(stream, head.as_bytes(), SendFlags::empty()).await;
+    }
     let length = source.as_ref().map(Source::length);
     let answer = answer(wanted, length, SystemTime::now());
     let body = answer.body.clone();

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::apply::generation::{self, GenerationError, Indexed};
 use crate::model::{Cluster, ExportServer, MacAddr, NfsVersion, Node};
 use crate::render::overlay::{self, HostKey};
 use crate::render::{Boot, Effect, Images, Service};
-use crate::status::Offer;
+use crate::status::{NoOffer, Offer};
 use crate::store::{Digest, Store};
 
 /// A generation, and what it offers to each node. Offers are made when they are first wanted, and
@@ -22,8 +23,10 @@ pub struct Served {
     pub images: Images,
     store: Store,
     files: Vec<Indexed>,
-    offers: HashMap<MacAddr, OnceLock<Result<Arc<Offer>, String>>>,
+    offers: HashMap<MacAddr, OnceLock<Result<Arc<Offer>, NoOffer>>>,
     overlays: Mutex<HashMap<Digest, MacAddr>>,
+    /// What nodes load before anything could verify it, by its digest: what it is.
+    unverified: HashMap<Digest, String>,
     are_all_made: OnceLock<()>,
 }
 
@@ -34,10 +37,12 @@ impl Served {
             return Ok(None);
         };
         let cluster = generation.cluster()?;
+        let images = generation.images(store)?;
         let empty = |node: &Node| (node.mac, OnceLock::new());
         Ok(Some(Self {
             number: generation.number,
-            images: generation.images(store)?,
+            unverified: unverified(&images),
+            images,
             store: store.clone(),
             files: generation.index.files,
             offers: cluster.nodes().iter().map(empty).collect(),
@@ -47,8 +52,13 @@ impl Served {
         }))
     }
 
+    /// What an artifact is that no node can verify; none of others.
+    pub fn unverified(&self, digest: Digest) -> Option<&str> {
+        self.unverified.get(&digest).map(String::as_str)
+    }
+
     /// What a node is to boot; the error says why it cannot. May read the node's host key.
-    pub fn offer(&self, node: &Node) -> Result<Arc<Offer>, String> {
+    pub fn offer(&self, node: &Node) -> Result<Arc<Offer>, NoOffer> {
         let make = || {
             let overlay = self.overlay_of(node)?;
             let boot = Boot::of(node, &self.images).map_err(|error| error.to_string())?;
@@ -72,7 +82,7 @@ impl Served {
     }
 
     /// What every node is to boot, in the order of the cluster.
-    pub fn offers(&self) -> Vec<Result<Arc<Offer>, String>> {
+    pub fn offers(&self) -> Vec<Result<Arc<Offer>, NoOffer>> {
         let offers = self.cluster.nodes().iter().map(|node| self.offer(node));
         offers.collect()
     }
@@ -94,7 +104,7 @@ impl Served {
         (overlay.digest == digest).then_some(overlay.tar)
     }
 
-    fn overlay_of(&self, node: &Node) -> Result<overlay::Overlay, String> {
+    fn overlay_of(&self, node: &Node) -> Result<overlay::Overlay, NoOffer> {
         let key = if overlay::needs_host_key(&self.cluster) {
             Some(self.host_key(node)?)
         } else {
@@ -104,12 +114,14 @@ impl Served {
     }
 
     /// The host key that `apply` has made for a node.
-    fn host_key(&self, node: &Node) -> Result<HostKey, String> {
+    fn host_key(&self, node: &Node) -> Result<HostKey, NoOffer> {
         let directory = self.store.root().join("hostkeys").join(node.name.as_str());
         let read = |name: &str| {
             let path = directory.join(name);
-            fs::read_to_string(&path)
-                .map_err(|error| format!("its host key {} cannot be read: {error}", path.display()))
+            fs::read_to_string(&path).map_err(|error| NoOffer {
+                why: format!("its host key {} cannot be read: {error}", path.display()),
+                is_denied: error.kind() == ErrorKind::PermissionDenied,
+            })
         };
         Ok(HostKey {
             private: read("ssh_host_ed25519_key")?,
@@ -138,4 +150,25 @@ impl Served {
             export.server == ExportServer::Ganesha && export.version == NfsVersion::V3
         })
     }
+}
+
+/// Kernels, initramfs and ramdisks: loaders fetch them, and take whatever comes.
+fn unverified(images: &Images) -> HashMap<Digest, String> {
+    let mut all = HashMap::new();
+    for (name, _, manifest) in images.iter() {
+        let without_usr = manifest.without_usr.as_ref();
+        let ramdisks = [
+            manifest.ramdisk,
+            without_usr.and_then(|without| without.ramdisk),
+        ];
+        let mut add = |digest, what| {
+            all.insert(digest, format!("the {what} of the image {name}"));
+        };
+        add(manifest.kernel.sha256, "kernel");
+        add(manifest.initramfs.sha256, "initramfs");
+        for ramdisk in ramdisks.into_iter().flatten() {
+            add(ramdisk.sha256, "ramdisk");
+        }
+    }
+    all
 }

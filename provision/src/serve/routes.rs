@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -21,8 +21,9 @@ pub(super) const MAX_INVENTORY_BYTES: usize = 64 << 10;
 /// The largest message of a command that has tried to reach nodes, in bytes.
 const MAX_TRIED_BYTES: usize = 1 << 20;
 
-/// How busybox calls itself. The waiting initramfs asks for its script to see whether it was approved; that is no boot.
-const INITRAMFS: &str = "Wget";
+/// How iPXE calls itself: the only loader that asks for scripts over HTTP, since the files of PXELINUX and GRUB come over
+/// TFTP. A waiting initramfs asks, too, to see whether it was approved, and people look; that is no boot.
+const LOADER: &str = "iPXE/";
 
 /// Everything but artifacts.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -35,6 +36,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
             post(stage).layer(DefaultBodyLimit::max(MAX_REPORT_BYTES)),
         )
         .route("/discover/{mac}", post(discover))
+        .route("/forget/{mac}", post(forget))
         .route(
             "/tried",
             post(tried).layer(DefaultBodyLimit::max(MAX_TRIED_BYTES)),
@@ -54,7 +56,7 @@ async fn never_cached(mut response: Response) -> Response {
 }
 
 async fn nothing() -> Response {
-    let known = "there are /boot.ipxe, /boot/MAC.ipxe, /artifact/SHA256, /stage/MAC, /discover/MAC, /tried and /status.json\n";
+    let known = "there are /boot.ipxe, /boot/MAC.ipxe, /artifact/SHA256, /stage/MAC, /discover/MAC, /forget/MAC, /tried and /status.json\n";
     (StatusCode::NOT_FOUND, known).into_response()
 }
 
@@ -68,15 +70,32 @@ async fn about(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-async fn first_script(State(app): State<Arc<App>>, Extension(peer): Extension<Peer>) -> Response {
-    app.first_script(peer.0)
+async fn first_script(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    app.first_script(peer.0, asking(&method, &headers))
         .map_or_else(not_applied, IntoText::text)
+}
+
+/// Who asks for a script.
+fn asking(method: &Method, headers: &HeaderMap) -> Asking {
+    let agent = headers.get(header::USER_AGENT);
+    let is_loader = agent.is_some_and(|agent| agent.as_bytes().starts_with(LOADER.as_bytes()));
+    if is_loader && method == Method::GET {
+        Asking::Loader
+    } else {
+        Asking::Looking
+    }
 }
 
 async fn script(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
     Path(file): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Response {
     let Some(mac) = file.strip_suffix(".ipxe") else {
@@ -86,13 +105,7 @@ async fn script(
         Ok(mac) => mac,
         Err(refused) => return refused.into_response(),
     };
-    let agent = headers.get(header::USER_AGENT);
-    let waits = agent.is_some_and(|agent| agent.as_bytes().starts_with(INITRAMFS.as_bytes()));
-    let kind = if waits {
-        Asking::Waiting
-    } else {
-        Asking::Loader
-    };
+    let kind = asking(&method, &headers);
     let script = blocking(move || app.script(mac, peer.0, kind)).await;
     match script {
         Ok(script) => script.map_or_else(not_applied, IntoText::text),
@@ -165,6 +178,20 @@ async fn tried(State(app): State<Arc<App>>, body: Bytes) -> Response {
         });
     }
     "heard\n".into_response()
+}
+
+/// A machine that is not in the cluster; if it lives, it is seen again when it boots.
+async fn forget(State(app): State<Arc<App>>, Path(mac): Path<String>) -> Response {
+    let mac = match mac_of(&mac) {
+        Ok(mac) => mac,
+        Err(refused) => return refused.into_response(),
+    };
+    if app.board().forget_unknown(mac) {
+        "forgotten\n".into_response()
+    } else {
+        let why = format!("no machine {mac} that is not in the cluster was heard of\n");
+        (StatusCode::NOT_FOUND, why).into_response()
+    }
 }
 
 async fn status(State(app): State<Arc<App>>) -> Response {

@@ -15,13 +15,17 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{
-    At, Boot, Client, Dhcp, Duplicate, Event, Line, PROBE, Record, Report, Stage, Unknown, Words,
+    At, Boot, Client, Dhcp, Duplicate, Event, Line, PROBE, Record, Report, Stage, Tried, Unknown,
+    Words,
 };
 use crate::model::MacAddr;
 
 /// How long after the last time a machine may ask for its script again, for the same boot: its
 /// loader tries again what has failed.
 pub const RETRY_WINDOW: Duration = Duration::from_secs(15);
+
+/// How long an empty pool is told of: who had no address may be gone.
+pub const POOL_TOLD: Duration = Duration::from_secs(10 * 60);
 
 /// Everything that was heard.
 #[derive(Debug, Default)]
@@ -32,6 +36,8 @@ pub struct Board {
     max_unknown: usize,
     /// Only of machines in one of the two above.
     addresses: HashMap<Ipv4Addr, MacAddr>,
+    /// Of nodes, as the cluster has them: until something is heard from there.
+    fixed: HashMap<Ipv4Addr, MacAddr>,
     pool: Option<Pool>,
     changed: BTreeSet<(MacAddr, Change)>,
 }
@@ -82,7 +88,26 @@ impl Board {
         for mac in forgotten.into_iter().chain(approved) {
             self.forget(mac);
         }
+        let is_known = |pool: &Pool| self.known.contains(&pool.mac);
+        if self.pool.as_ref().is_some_and(is_known) {
+            self.pool = None;
+        }
+        self.fixed.clear();
         self.evict(max_unknown);
+    }
+
+    /// The addresses that nodes are to have: where nobody hears DHCP, they tell who asks.
+    pub fn set_fixed(&mut self, fixed: impl IntoIterator<Item = (Ipv4Addr, MacAddr)>) {
+        self.fixed = fixed.into_iter().collect();
+    }
+
+    /// Forgets a machine that is not in the cluster. Tells whether there was one.
+    pub fn forget_unknown(&mut self, mac: MacAddr) -> bool {
+        let is_there = self.unknown.contains_key(&mac);
+        if is_there {
+            self.forget(mac);
+        }
+        is_there
     }
 
     /// What is known of a node.
@@ -97,14 +122,16 @@ impl Board {
         unknown
     }
 
-    /// Whether the DHCP server has run out of addresses.
-    pub fn pool(&self) -> Option<&Pool> {
-        self.pool.as_ref()
+    /// Whether the DHCP server has run out of addresses lately.
+    pub fn pool(&self, now: At) -> Option<&Pool> {
+        let is_fresh = |pool: &&Pool| now.since(pool.at) <= POOL_TOLD;
+        self.pool.as_ref().filter(is_fresh)
     }
 
-    /// Who was last heard from an address.
+    /// Who was last heard from an address; else whose it is to be.
     pub fn who(&self, address: Ipv4Addr) -> Option<MacAddr> {
-        self.addresses.get(&address).copied()
+        let heard = self.addresses.get(&address);
+        heard.or_else(|| self.fixed.get(&address)).copied()
     }
 
     /// Takes note of what was heard.
@@ -200,7 +227,7 @@ impl Board {
                 if since < boot.began || !boot.is_at_least(Stage::Script) {
                     return;
                 }
-                if boot.steps.contains_key(&Stage::Worker) && boot.failure.is_none() {
+                if boot.arrived(Stage::Worker).is_some() && boot.failure.is_none() {
                     return;
                 }
                 boot.hear(Stage::Worker, at).words = words;
@@ -213,7 +240,7 @@ impl Board {
 
     fn dhcp(&mut self, at: At, mac: MacAddr, client: Client, said: &Dhcp) {
         if *said == Dhcp::NoAddress {
-            let times = self.pool.as_ref().map_or(0, |pool| pool.times) + 1;
+            let times = self.pool(at).map_or(0, |pool| pool.times) + 1;
             self.pool = Some(Pool { at, mac, times });
         }
         if !self.known.contains(&mac) {
@@ -250,7 +277,9 @@ impl Board {
         let boot = record.go_on(goes_on, at);
         let number = boot.number;
         match said {
-            Dhcp::Refused(_) | Dhcp::NoAddress => boot.fail(Stage::Dhcp, at, described(said)),
+            Dhcp::Refused(_) | Dhcp::NoAddress => {
+                boot.fail(Stage::Dhcp, at, described(said));
+            }
             _ => {
                 boot.hear(Stage::Dhcp, at).words = described(said);
                 boot.failure = None;
@@ -343,7 +372,7 @@ impl Board {
             step.words = report.words;
             boot.failure = None;
         } else {
-            boot.fail(report.stage, at, report.words);
+            boot.fail(report.stage, at, report.words).percent = report.percent.min(100);
         }
         let number = boot.number;
         self.changed.insert((mac, Change::Boot(number)));
@@ -356,6 +385,9 @@ impl Board {
     fn set_address(&mut self, mac: MacAddr, address: Ipv4Addr) {
         if address.is_unspecified() {
             return;
+        }
+        if self.pool.as_ref().is_some_and(|pool| pool.mac == mac) {
+            self.pool = None;
         }
         self.addresses.insert(address, mac);
     }
@@ -452,6 +484,16 @@ impl Board {
                 .chain(unreached.map(|unreached| Line::Unreached { mac, unreached }))
         });
         records.chain(self.unknown.values().cloned().map(Line::Unknown))
+    }
+
+    /// Takes in what commands have tried while nobody heard them, at any time before [`Board::set_known`].
+    pub fn catch_up(&mut self, at: At, tried: Tried) {
+        for node in tried.nodes {
+            let record = self.records.entry(node.mac).or_default();
+            if record.tried(at, tried.means, node.problem) {
+                self.changed.insert((node.mac, Change::Unreached));
+            }
+        }
     }
 
     /// Takes back what was kept. Later lines stand in the stead of earlier ones.

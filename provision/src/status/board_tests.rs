@@ -293,7 +293,7 @@ fn an_empty_pool_is_seen_until_somebody_gets_an_address() {
     board.hear(seconds(0), dhcp(9, Client::Other, Dhcp::NoAddress));
     board.hear(seconds(1), dhcp(8, Client::Firmware, Dhcp::NoAddress));
     assert_eq!(
-        board.pool(),
+        board.pool(seconds(2)),
         Some(&Pool {
             at: seconds(1),
             mac: mac(8),
@@ -303,9 +303,32 @@ fn an_empty_pool_is_seen_until_somebody_gets_an_address() {
     assert_eq!(board.unknown().len(), 2);
     // A node has its own address, so that tells nothing.
     board.hear(seconds(2), dhcp(1, Client::Firmware, Dhcp::Ack(IP)));
-    assert!(board.pool().is_some());
+    assert!(board.pool(seconds(2)).is_some());
     board.hear(seconds(3), dhcp(9, Client::Other, Dhcp::Ack(IP)));
-    assert_eq!(board.pool(), None);
+    assert_eq!(board.pool(seconds(3)), None);
+}
+
+#[test]
+fn an_empty_pool_is_forgotten_when_who_asked_has_an_address_or_is_a_node() {
+    let mut board = board();
+    let asks = |board: &mut Board| {
+        board.hear(seconds(0), dhcp(9, Client::Firmware, Dhcp::NoAddress));
+        assert!(board.pool(seconds(599)).is_some());
+    };
+    asks(&mut board);
+    assert_eq!(board.pool(seconds(601)), None, "it may have gone");
+    // It has become a node.
+    board.set_known([mac(1), mac(9)], 4);
+    assert_eq!(board.pool(seconds(1)), None);
+    board.set_known([mac(1)], 4);
+    // It was heard from an address, wherever it has that from.
+    asks(&mut board);
+    board.hear(seconds(2), script(9));
+    assert_eq!(board.pool(seconds(2)), None);
+    // Without a range a node that has none is a fault of its own.
+    board.hear(seconds(3), dhcp(1, Client::Firmware, Dhcp::NoAddress));
+    board.hear(seconds(4), dhcp(1, Client::Firmware, Dhcp::Ack(IP)));
+    assert_eq!(board.pool(seconds(4)), None);
 }
 
 #[test]

@@ -9,11 +9,19 @@ use super::view::{
     BootStatus, DaemonStatus, Digests, MasterStatus, NodeStatus, StageStatus, Status,
     UnknownStatus, WorkerStatus,
 };
-use super::{At, Board, Boot, Duplicate, Offer, for_people, maker, reboot_reason, timing};
+use super::{At, Board, Boot, Duplicate, NoOffer, Offer, for_people, maker, reboot_reason, timing};
 use crate::model::{Cluster, Dhcp, MacAddr, Node};
 
 /// How long two machines with one Ethernet address are told of after they were last seen.
 const DUPLICATE_TOLD: Duration = Duration::from_secs(3600);
+
+/// A machine that is not in the cluster and was not seen for this long does not want to boot any more.
+const UNKNOWN_TOLD: Duration = Duration::from_secs(24 * 3600);
+
+/// Whether a machine that is not in the cluster was not seen for a day.
+pub(super) fn is_old(last: At, now: At) -> bool {
+    now.since(last) > UNKNOWN_TOLD
+}
 
 /// How long regex-master may be silent before what it said last counts no more.
 const MASTER_FRESH: Duration = Duration::from_secs(15);
@@ -57,7 +65,7 @@ pub struct Known<'a> {
     pub cluster: &'a Cluster,
     /// What each node would boot now, in the order of the cluster; the error says why it could
     /// not.
-    pub offers: &'a [Result<Arc<Offer>, String>],
+    pub offers: &'a [Result<Arc<Offer>, NoOffer>],
     /// What was heard.
     pub board: &'a Board,
     /// What regex-master says.
@@ -118,7 +126,7 @@ pub fn build(known: Known<'_>) -> Status {
 
 fn of_cluster(at: At, cluster: &Cluster, board: &Board) -> Vec<String> {
     let mut warnings = Vec::new();
-    if let Some(pool) = board.pool() {
+    if let Some(pool) = board.pool(at) {
         let range = match &cluster.dhcp {
             Dhcp::Full {
                 range: Some(range), ..
@@ -131,7 +139,9 @@ fn of_cluster(at: At, cluster: &Cluster, board: &Board) -> Vec<String> {
             for_people(at.since(pool.at)),
         ));
     }
-    match board.unknown().len() {
+    let unknown = board.unknown();
+    let lately = unknown.iter().filter(|machine| !is_old(machine.last, at));
+    match lately.count() {
         0 => {}
         1 => warnings.push(
             "a machine that is not in cluster.toml wants to boot; see `regex-provision node discover`".into(),
@@ -152,7 +162,7 @@ fn counted(times: u64, mac: MacAddr) -> String {
 
 fn of_node(
     node: &Node,
-    offer: &Result<Arc<Offer>, String>,
+    offer: &Result<Arc<Offer>, NoOffer>,
     at: At,
     cluster: &Cluster,
     board: &Board,
@@ -166,7 +176,11 @@ fn of_node(
     let booted = boot.and_then(|boot| boot.offer.as_deref());
     let reboot = match (booted, offer) {
         (Some(booted), Ok(wanted)) => reboot_reason(booted, wanted),
-        (_, Err(error)) => Some(format!("it could not boot now: {error}")),
+        (_, Err(none)) if none.is_denied => Some(format!(
+            "cannot tell what it would boot now: {} (run it with sudo)",
+            none.why
+        )),
+        (_, Err(none)) => Some(format!("it could not boot now: {}", none.why)),
         (None, Ok(_)) => None,
     };
     let duplicate = record

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{At, Boot, Record, Stage, for_people, view::State};
+use super::{At, BOOTS_KEPT, Boot, Record, Stage, for_people, view::State};
 use crate::model::Node;
 
 /// What is known of a node's worker.
@@ -18,6 +18,16 @@ pub enum Attached {
 
 /// How long a worker may be away: it reconnects by itself, and regex-master may be restarted.
 const WORKER_GRACE: Duration = Duration::from_secs(30);
+
+/// How long regex-master may take to miss the worker of a node that was switched off.
+const MASTER_GRACE: Duration = Duration::from_secs(90);
+
+/// So many boots in a row that come no further than each other are no progress.
+const ROUNDS: usize = 3;
+
+/// Boots that follow each other within this time are rounds of one machine that boots by itself: the longest self-test of a
+/// server's firmware, and more.
+const ROUND: Duration = Duration::from_secs(30 * 60);
 
 /// A conclusion.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,13 +75,27 @@ pub fn conclude(
         };
     };
     let arrival = arrival(node);
-    let lost = record
-        .boots
-        .iter()
-        .rev()
-        .take_while(|boot| !boot.is_at_least(arrival));
-    let attempts = u32::try_from(lost.count()).unwrap_or(u32::MAX);
-    let (state, reason) = of_boot(boot, arrival, worker, master_url, now);
+    let attempts = attempts(record, arrival);
+    let (mut state, mut reason) = of_boot(boot, arrival, worker, master_url, now);
+    if state == State::Booting
+        && let Some(furthest) = goes_round(record, arrival)
+    {
+        (state, reason) = (State::Stuck, round(furthest, master_url));
+    }
+    if state == State::Stuck && worker == Attached::Yes && now.since(boot.began) > MASTER_GRACE {
+        // Its worker is that of the boot before, and is there: the node has never stopped.
+        let stage = boot.reached().map_or("a new boot", Stage::as_str);
+        let ago = for_people(now.since(boot.last));
+        let reason = format!(
+            "its worker is attached; {stage} was heard {ago} ago, and nothing came of it: somebody else, or another \
+             loader, has asked in its name"
+        );
+        return Conclusion {
+            state: State::Up,
+            reason,
+            attempts: 0,
+        };
+    }
     let reason = match state {
         State::Failed | State::Stuck if attempts > 1 => {
             format!("{reason} (boot {attempts} in a row that did not arrive)")
@@ -83,6 +107,48 @@ pub fn conclude(
         reason,
         attempts,
     }
+}
+
+/// Boots in a row, the last one included, that did not arrive.
+fn attempts(record: &Record, arrival: Stage) -> u32 {
+    let lost = lost(record, arrival).count();
+    let all = u32::try_from(lost).unwrap_or(u32::MAX);
+    match record.current() {
+        // There were more, which are not kept.
+        Some(boot) if lost == BOOTS_KEPT => {
+            all.max(boot.lost_before.before(arrival).saturating_add(1))
+        }
+        _ => all,
+    }
+}
+
+/// The boots in a row that did not arrive, the last one first.
+fn lost(record: &Record, arrival: Stage) -> impl Iterator<Item = &Boot> {
+    let boots = record.boots.iter().rev();
+    boots.take_while(move |boot| boot.arrived(arrival).is_none())
+}
+
+/// If the last boots followed each other and the last one has come no further than those before it: the one that
+/// came furthest.
+fn goes_round(record: &Record, arrival: Stage) -> Option<&Boot> {
+    let how_far = |boot: &Boot| {
+        let sent = (boot.kernel_sent.is_some(), boot.initramfs_sent.is_some());
+        (boot.reached(), sent)
+    };
+    let current = record.current()?;
+    let mut next = current.began;
+    let before: Vec<&Boot> = lost(record, arrival)
+        .skip(1)
+        .take_while(|boot| {
+            let follows = next.since(boot.last) <= ROUND;
+            next = boot.began;
+            follows
+        })
+        .collect();
+    // Of those that came as far the last one.
+    let furthest = before.iter().rev().max_by_key(|boot| how_far(boot))?;
+    let goes_round = before.len() + 1 >= ROUNDS && how_far(current) <= how_far(furthest);
+    goes_round.then_some(*furthest)
 }
 
 fn of_boot(
@@ -100,7 +166,7 @@ fn of_boot(
     let Some((stage, step)) = boot.step() else {
         return (State::Booting, "it has begun".into());
     };
-    if stage >= arrival {
+    if let Some(arrived) = boot.arrived(arrival) {
         return match worker {
             Attached::NotSince(since)
                 if arrival == Stage::Worker && now.since(since.max(boot.last)) > WORKER_GRACE =>
@@ -113,13 +179,12 @@ fn of_boot(
                 (State::Lost, reason)
             }
             _ => {
-                let took = for_people(step.first.since(boot.began));
+                let took = for_people(arrived.since(boot.began));
                 (State::Up, format!("booted in {took}"))
             }
         };
     }
-    let silent = now.since(boot.last);
-    if silent > patience(boot, stage) {
+    if now.since(last_progress(boot, stage)) > patience(boot, stage) {
         return (State::Stuck, stuck(boot, stage, master_url, now));
     }
     let percent = match step.percent {
@@ -131,6 +196,20 @@ fn of_boot(
         words => format!(": {words}"),
     };
     (State::Booting, format!("{stage}{percent}{words}"))
+}
+
+/// When a boot has last come further. A loader that asks the same again and again comes no further; an initramfs
+/// that reports does what it can.
+fn last_progress(boot: &Boot, stage: Stage) -> At {
+    let first = boot.steps.get(&stage).map_or(boot.began, |step| step.first);
+    match stage {
+        Stage::Dhcp | Stage::Loader => first,
+        Stage::Script => {
+            let sent = boot.kernel_sent.max(boot.initramfs_sent);
+            sent.map_or(first, |sent| sent.max(first))
+        }
+        _ => boot.last,
+    }
 }
 
 /// How long a kernel may take from being sent, with its initramfs, until the initramfs reports.
@@ -147,7 +226,7 @@ fn patience(boot: &Boot, stage: Stage) -> Duration {
 
 /// What a node that has been silent for too long may suffer from.
 fn stuck(boot: &Boot, stage: Stage, master_url: &str, now: At) -> String {
-    let silent = for_people(now.since(boot.last));
+    let silent = for_people(now.since(last_progress(boot, stage)));
     let address = boot
         .address
         .map_or_else(String::new, |address| format!(" {address}"));
@@ -207,5 +286,45 @@ fn stuck(boot: &Boot, stage: Stage, master_url: &str, now: At) -> String {
             "system: its system is up for {silent}, and its regex-worker is not registered with \
              {master_url}; `systemctl status regex-worker` on the node says why"
         ),
+    }
+}
+
+/// What a node may suffer from that boots again and again, and comes as far as in this boot.
+fn round(boot: &Boot, master_url: &str) -> String {
+    let Some((stage, step)) = boot.step() else {
+        return "it begins to boot again and again; look at its console".into();
+    };
+    match stage {
+        Stage::Dhcp => "dhcp: it asks for an address again and again, and for no loader; does its firmware boot from \
+                        the network, is UDP port 69 open?"
+            .into(),
+        Stage::Loader => format!(
+            "loader: it has {}, and boots again without asking for its boot script; is the HTTP port open, does this \
+             loader work on its firmware (loader = \"ipxe\", \"pxelinux\" or \"grub\")?",
+            match step.words.as_str() {
+                "" => "a loader",
+                words => words,
+            }
+        ),
+        Stage::Script if boot.kernel_sent.is_some() && boot.initramfs_sent.is_some() => {
+            "script: it has kernel and initramfs; the kernel starts and the machine boots again (does it panic? see \
+             its console)"
+                .into()
+        }
+        Stage::Script => "script: it was told what to load, and boots again before it has all of the kernel and the \
+                          initramfs; look at its console"
+            .into(),
+        Stage::System | Stage::Worker => format!(
+            "{stage}: its system comes up, and it boots again before its regex-worker is registered with {master_url}; \
+             `systemctl status regex-worker` on the node says why"
+        ),
+        Stage::Kernel | Stage::Image | Stage::Verified | Stage::Root => {
+            let said = boot.failure.as_ref().map_or_else(String::new, |failure| {
+                format!(" ({}: {})", failure.stage, failure.words)
+            });
+            format!(
+                "{stage}: it comes no further, and boots again{said}; look at its console"
+            )
+        }
     }
 }

@@ -34,6 +34,24 @@ pub struct Offer {
     pub arguments: String,
 }
 
+/// Why a node cannot be told what to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoOffer {
+    /// Why.
+    pub why: String,
+    /// Who asks may not read what it is made from; that says nothing of the node.
+    pub is_denied: bool,
+}
+
+impl From<String> for NoOffer {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            is_denied: false,
+        }
+    }
+}
+
 /// What was heard of one stage of one boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -52,6 +70,49 @@ pub struct Step {
     /// How often it failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
+    /// When it first went well, if it failed before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<At>,
+}
+
+impl Step {
+    /// When it first went well; none if all that was heard of it were failures.
+    pub fn reached(&self) -> Option<At> {
+        let at_first = || (self.times > self.failures).then_some(self.first);
+        self.recovered.or_else(at_first)
+    }
+}
+
+/// Boots in a row that did not arrive, by where a node arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Lost {
+    /// Its system did not come up.
+    pub system: u32,
+    /// Its worker was not registered.
+    pub worker: u32,
+}
+
+impl Lost {
+    /// Those of a node that arrives at this stage.
+    pub fn before(self, arrival: Stage) -> u32 {
+        if arrival == Stage::Worker {
+            self.worker
+        } else {
+            self.system
+        }
+    }
+
+    /// With one boot more.
+    fn and(self, boot: &Boot) -> Self {
+        let count = |lost: u32, arrival| match boot.arrived(arrival) {
+            Some(_) => 0,
+            None => lost.saturating_add(1),
+        };
+        Self {
+            system: count(self.system, Stage::System),
+            worker: count(self.worker, Stage::Worker),
+        }
+    }
 }
 
 fn is_zero<T: PartialEq + Default>(number: &T) -> bool {
@@ -98,6 +159,9 @@ pub struct Boot {
     /// Why it does not go on; none if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// The boots right before it that did not arrive, those included that are kept no more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_before: Lost,
 }
 
 impl Boot {
@@ -113,7 +177,14 @@ impl Boot {
             kernel_sent: None,
             initramfs_sent: None,
             failure: None,
+            lost_before: Lost::default(),
         }
+    }
+
+    /// When it first was where a node arrives, or further; none if it was not.
+    pub fn arrived(&self, arrival: Stage) -> Option<At> {
+        let mut steps = self.steps.range(arrival..);
+        steps.find_map(|(_, step)| step.reached())
     }
 
     /// The furthest stage that it has reached.
@@ -134,15 +205,28 @@ impl Boot {
             .map(|(stage, step)| (*stage, step))
     }
 
-    /// How long each stage took: from when the stage before it was first heard of until it was
-    /// itself. The first stage has no time.
+    /// How long each stage took: from when the stage before it was reached until it was itself. The
+    /// first stage has no time, nor has one that only failed.
     pub fn times(&self) -> impl Iterator<Item = (Stage, Duration)> {
-        let pairs = self.steps.iter().zip(self.steps.iter().skip(1));
-        pairs.map(|((_, before), (stage, step))| (*stage, step.first.since(before.first)))
+        let reached = || {
+            let steps = self.steps.iter();
+            steps.filter_map(|(stage, step)| Some((*stage, step.reached()?)))
+        };
+        let pairs = reached().zip(reached().skip(1));
+        pairs.map(|((_, before), (stage, at))| (stage, at.since(before)))
+    }
+
+    /// Notes that a stage goes well.
+    pub(super) fn hear(&mut self, stage: Stage, at: At) -> &mut Step {
+        let step = self.note(stage, at);
+        if step.failures > 0 && step.times == step.failures + 1 {
+            step.recovered = Some(at);
+        }
+        step
     }
 
     /// Notes that something was heard of a stage.
-    pub(super) fn hear(&mut self, stage: Stage, at: At) -> &mut Step {
+    fn note(&mut self, stage: Stage, at: At) -> &mut Step {
         self.last = self.last.max(at);
         let step = self.steps.entry(stage).or_insert_with(|| Step {
             first: at,
@@ -151,6 +235,7 @@ impl Boot {
             percent: 0,
             words: Words::default(),
             failures: 0,
+            recovered: None,
         });
         step.last = step.last.max(at);
         step.times = step.times.saturating_add(1);
@@ -158,11 +243,16 @@ impl Boot {
     }
 
     /// Notes that something went wrong in a stage.
-    pub(super) fn fail(&mut self, stage: Stage, at: At, words: Words) {
-        let step = self.hear(stage, at);
+    pub(super) fn fail(&mut self, stage: Stage, at: At, words: Words) -> &mut Step {
+        self.failure = Some(Failure {
+            stage,
+            at,
+            words: words.clone(),
+        });
+        let step = self.note(stage, at);
         step.failures = step.failures.saturating_add(1);
-        step.words = words.clone();
-        self.failure = Some(Failure { stage, at, words });
+        step.words = words;
+        step
     }
 }
 
@@ -209,8 +299,12 @@ impl Record {
 
     /// Begins a boot.
     pub(super) fn begin(&mut self, at: At) -> &mut Boot {
-        let number = self.boots.back().map_or(1, |boot| boot.number + 1);
-        self.put(Boot::new(number, at))
+        let mut boot = Boot::new(1, at);
+        if let Some(before) = self.boots.back() {
+            boot.number = before.number + 1;
+            boot.lost_before = before.lost_before.and(before);
+        }
+        self.put(boot)
     }
 
     /// The last boot, if it goes on; else a new one.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::build::is_old;
 use super::view::{NodeStatus, StageStatus, State, Status, UnknownStatus};
 use super::{At, for_people};
 
@@ -339,8 +340,20 @@ fn unknown_row(now: At, machine: &UnknownStatus) -> [String; 9] {
             .address
             .map_or_else(dash, |address| address.to_string()),
         format!("{} ago", for_people(now.since(machine.last))),
-        machine.words.to_string(),
+        machine_state(now, machine),
     ]
+}
+
+/// What was last heard of it.
+fn machine_state(now: At, machine: &UnknownStatus) -> String {
+    let words = &machine.words;
+    if is_old(machine.last, now) {
+        return format!(
+            "old: {words} (not seen for a day; `node forget {}` takes it off this list)",
+            machine.mac
+        );
+    }
+    words.to_string()
 }
 
 /// A size in the largest unit of which there are at least ten.

@@ -14,8 +14,8 @@ pub fn timing<'b>(boots: impl Iterator<Item = (&'b Boot, Stage)>) -> Vec<Timing>
         for (stage, took) in boot.times() {
             stages.entry(stage).or_default().push(took);
         }
-        if let Some(step) = boot.steps.get(&arrival) {
-            totals.push(step.first.since(boot.began));
+        if let Some(at) = boot.arrived(arrival) {
+            totals.push(at.since(boot.began));
         }
     }
     let stages = stages

@@ -5,5 +5,6 @@ mod client;
 mod crowd;
 mod hostile;
 mod kept;
+mod looks;
 mod script;
 pub(crate) mod site;

@@ -151,18 +151,23 @@ impl Connection {
     }
 }
 
-/// Asks over a connection of its own.
+/// What iPXE sends with each request.
+pub(crate) const IPXE: &str = "User-Agent: iPXE/1.21.1+git-20220113.fbbdc3926-0ubuntu1\r\n";
+
+/// Asks over a connection of its own, as iPXE does.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
-    Connection::new(address).ask(&format!("GET {path}"), "Connection: close\r\n", b"")
+    ask_with(address, &format!("GET {path}"), IPXE)
+}
+
+/// Asks over a connection of its own, with these fields.
+pub(crate) fn ask_with(address: SocketAddr, line: &str, fields: &str) -> Answer {
+    let fields = format!("{fields}Connection: close\r\n");
+    Connection::new(address).ask(line, &fields, b"")
 }
 
 /// The same as busybox, which asks while it waits.
 pub(crate) fn get_as_wget(address: SocketAddr, path: &str) -> Answer {
-    Connection::new(address).ask(
-        &format!("GET {path}"),
-        "User-Agent: Wget\r\nConnection: close\r\n",
-        b"",
-    )
+    ask_with(address, &format!("GET {path}"), "User-Agent: Wget\r\n")
 }
 
 pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> Answer {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use regexctl_provision::status::State;
 use regexctl_provision::store::Digest;
 
-use super::client::Connection;
+use super::client::{Connection, IPXE};
 use super::site::{Site, mac};
 
 /// As many as fit into a test of a few seconds where nothing is optimised.
@@ -54,7 +54,11 @@ fn one(server: SocketAddr, number: usize) -> Result<(), String> {
     let address = Ipv4Addr::new(127, 1, high, low);
     let ask = |line: &str, body: &str| {
         let mut connection = Connection::from(address, server);
-        let answer = connection.ask(line, "Connection: close\r\n", body.as_bytes());
+        let answer = connection.ask(
+            line,
+            &format!("{IPXE}Connection: close\r\n"),
+            body.as_bytes(),
+        );
         if answer.status == 200 {
             Ok(answer)
         } else {

@@ -206,7 +206,28 @@ impl Site {
         finish(&mut self.command(args))
     }
 
-    /// The same, where the boot endpoint is this one.
+    /// Runs a command that must end, though it could go on for ever.
+    pub(crate) fn run_to_its_end(&self, args: &[&str]) -> (Option<i32>, String) {
+        let mut command = self.command(args);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            until(&format!("{args:?} ends"), || {
+                child.try_wait().expect("it is ours")
+            })
+        }));
+        // An error means that it has ended already.
+        let _ = child.kill();
+        let output = child.wait_with_output().expect("it is ours");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let status = ended.unwrap_or_else(|_| panic!("{args:?} did not end: {told}"));
+        (status.code(), told)
+    }
+
+    /// Runs a command to its end, where the boot endpoint is this one.
     pub(crate) fn run_with(&self, server: &Server, args: &[&str]) -> (Option<i32>, String, String) {
         let mut command = self.command(args);
         finish(command.env("REGEX_PROVISION_SERVER", server.url()))
