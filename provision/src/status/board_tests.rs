@@ -121,7 +121,7 @@ fn the_probe_is_no_machine() {
         let client = Client::Firmware;
         board.hear(seconds(1), Event::Dhcp { mac, client, said });
     }
-    assert_eq!((board.unknown(), board.pool()), (Vec::new(), None));
+    assert_eq!((board.unknown(), board.pool(At(13))), (Vec::new(), None));
     assert_eq!((board.who(IP), board.drain()), (None, Vec::new()));
 }
 
