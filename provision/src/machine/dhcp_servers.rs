@@ -300,9 +300,9 @@ mod tests {
         for (at, line) in lines.iter().enumerate() {
             let pid = at + 1;
             let address = if pid == 5 { "0101000A" } else { "00000000" };
-            udp += &format!(
+            udp.extend([format!(
                 "1: {address}:0043 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 {pid} 2 0 0\n"
-            );
+            )]);
             write(&format!("{pid}/comm"), "dnsmasq\n");
             write(&format!("{pid}/cmdline"), &format!("dnsmasq\0{line}\0"));
             fs::create_dir_all(proc.path().join(format!("{pid}/fd"))).expect("ours");

@@ -69,7 +69,7 @@ pub(super) fn parse<T>(
     let mut parsed = 0;
     for round in 0.. {
         let (table, mut found) = DeTable::parse_recoverable(&left);
-        found.sort_by_key(|error| start(error));
+        found.sort_by_key(start);
         let is_last = round == MAX_ROUNDS || parsed > MAX_PARSED_BYTES;
         let Some(first) = found.first().filter(|_| !is_last) else {
             broken.names |= !found.is_empty();
@@ -79,14 +79,13 @@ pub(super) fn parse<T>(
             return read(&value, &errors, broken);
         };
         let statement = statement_at(&left, start(first));
-        match &statement.open {
-            Some(open) => errors.push(open.error(&left)),
-            None => {
-                // The first one may be at the very end.
-                let end = statement.end.max(start(first) + 1);
-                let inside = found.iter().filter(|e| start(e) < end);
-                errors.extend(inside.map(syntax));
-            }
+        if let Some(open) = &statement.open {
+            errors.push(open.error(&left));
+        } else {
+            // The first one may be at the very end.
+            let end = statement.end.max(start(first) + 1);
+            let inside = found.iter().filter(|e| start(e) < end);
+            errors.extend(inside.map(syntax));
         }
         let next = blanked(&left, statement, &mut broken);
         drop(table);

@@ -75,24 +75,24 @@ proptest! {
             "[cluster]\nname = \"lab\"\ninterface = \"eth1\"\nsubnet = \"10.0.0.0/27\"\nmaster = \"10.0.0.1\"\ndns = [\"10.0.0.{dns}\"]\n"
         );
         if let Some(gateway) = gateway {
-            text += &format!("gateway = \"10.0.0.{gateway}\"\n");
+            text.extend([format!("gateway = \"10.0.0.{gateway}\"\n")]);
         }
         let range = format!("10.0.0.{first}-10.0.0.{}", first + length);
-        text += &format!(
+        text.extend([format!(
             "[dhcp]\nrange = \"{range}\"\n[image.base]\nsource = {{ kind = \"tar\", path = \"/x\" }}\n\
              [export.data]\npath = \"/data\"\n[profile.default]\nimage = \"base\"\n"
-        );
+        )]);
         let mut given = Vec::new();
         for (at, (count, address)) in sections.iter().enumerate() {
             let count = if address.is_some() { 1 } else { *count };
             let macs: Vec<_> = (0..count).map(|n| format!("\"52:54:00:00:{at:02x}:{n:02x}\"")).collect();
-            text += &format!("[[node]]\nname = \"n{at}x[1-{count}]\"\nmac = [{}]\n", macs.join(","));
+            text.extend([format!("[[node]]\nname = \"n{at}x[1-{count}]\"\nmac = [{}]\n", macs.join(","))]);
             if let Some(address) = address {
-                text += &format!("address = \"10.0.0.{address}\"\n");
+                text.extend([format!("address = \"10.0.0.{address}\"\n")]);
                 given.push(format!("n{at}x1"));
             }
             if at == 0 && count == 1 {
-                text += &format!("bmc = {{ kind = \"ipmi\", address = \"10.0.0.{bmc}\", port = 1 }}\n");
+                text.extend([format!("bmc = {{ kind = \"ipmi\", address = \"10.0.0.{bmc}\", port = 1 }}\n")]);
             }
         }
         let range: Option<AddressRange> = range.parse().ok();
