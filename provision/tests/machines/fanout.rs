@@ -410,7 +410,7 @@ fn the_status_knows_whom_ssh_has_reached() {
         "/not/there",
     ]);
     let told = expect(&told, 2, "");
-    assert!(told.contains("s[1-2]: cannot log in: "), "{told}");
+    assert!(told.contains("s2: cannot log in: nobody-at-all@"), "{told}");
     until("two more are told", || {
         (unreached() == ["s1", "s2", "s4"]).then_some(())
     });
