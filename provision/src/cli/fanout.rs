@@ -217,7 +217,7 @@ fn try_exec(args: &ExecArgs) -> anyhow::Result<usize> {
     let cluster = window.login.file.load()?;
     let nodes = args.exclude.select(Some(&args.nodes), &cluster)?;
     if nodes.is_empty() {
-        return no_node();
+        return Ok(no_node());
     }
     let remote = window.login.remote(&cluster)?;
     heed_signals().context("cannot listen for signals")?;
@@ -258,7 +258,7 @@ fn try_copy(args: &CopyArgs) -> anyhow::Result<usize> {
             .with_context(|| format!("{}: nothing was copied", file.display()))?;
     }
     if nodes.is_empty() {
-        return no_node();
+        return Ok(no_node());
     }
     let remote = window.login.remote(&cluster)?;
     heed_signals().context("cannot listen for signals")?;
@@ -277,9 +277,9 @@ fn try_copy(args: &CopyArgs) -> anyhow::Result<usize> {
 }
 
 /// A set such as `@down` may hold nobody; that is no failure.
-fn no_node() -> anyhow::Result<usize> {
+fn no_node() -> usize {
     tell(NO_NODE);
-    Ok(0)
+    0
 }
 
 fn names(places: &[usize], nodes: &[&Node]) -> String {
@@ -342,9 +342,12 @@ impl Failures {
             Outcome::Exited(_) => Some(None),
             Outcome::Unreachable(words) => Some(Some(words.clone())),
             // It may have been the connection, or the command.
-            Outcome::TimedOut(_) | Outcome::Broken(_) => None,
+            Outcome::TimedOut(_)
+            | Outcome::Broken(_)
             // It was reached, and may not be any more.
-            Outcome::Lost(_) | Outcome::Interrupted | Outcome::NotBegun => None,
+            | Outcome::Lost(_)
+            | Outcome::Interrupted
+            | Outcome::NotBegun => None,
         };
         if let Some(problem) = problem {
             self.tried

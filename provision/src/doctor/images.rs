@@ -39,8 +39,11 @@ pub(super) fn look(cluster: &Cluster) -> Vec<Finding> {
     }
 }
 
+/// A cluster, and the digests of its images.
+type InForce = (Cluster, Vec<(ImageName, Digest)>);
+
 /// The cluster and the images of the generation in force, which nodes boot.
-fn in_force(store: &Store) -> Result<Option<(Cluster, Vec<(ImageName, Digest)>)>, GenerationError> {
+fn in_force(store: &Store) -> Result<Option<InForce>, GenerationError> {
     let Some(generation) = generation::current(store)? else {
         return Ok(None);
     };
@@ -151,6 +154,41 @@ mod tests {
     use crate::model;
     use crate::store::{FORMAT, InitramfsContents, Root, RootFormat};
 
+    /// Publishes an image whose initramfs has these modules.
+    fn publish(store: &Store, modules: &[&str]) -> Manifest {
+        let mut writer = store.lock().expect("nobody else has it");
+        let mut put = |what: &str| writer.put_bytes(what.as_bytes()).expect("it can be put");
+        let root = put("root");
+        let manifest = Manifest {
+            format: FORMAT,
+            image: "base".parse().expect("a name"),
+            created: 0,
+            kernel_version: "6.1.0-37-amd64".into(),
+            kernel: put("kernel"),
+            initramfs: put("initramfs"),
+            initramfs_contents: InitramfsContents {
+                modules: modules.iter().map(ToString::to_string).collect(),
+                firmware: Vec::new(),
+            },
+            root: Root {
+                format: RootFormat::Squashfs,
+                sha256: root.sha256,
+                size: root.size,
+                unpacked: 1,
+                entries: 1,
+            },
+            ramdisk: None,
+            without_usr: None,
+            tree: None,
+            listing: put("listing"),
+            packages: Vec::new(),
+            worker: None,
+            inputs: Digest::of(b"inputs"),
+        };
+        writer.publish(&manifest).expect("it is complete");
+        manifest
+    }
+
     #[test]
     fn missing_damaged_and_useless_images_are_named() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -178,39 +216,7 @@ mod tests {
             "{missing:?}"
         );
 
-        let publish = |modules: &[&str]| {
-            let mut writer = store.lock().expect("nobody else has it");
-            let mut put = |what: &str| writer.put_bytes(what.as_bytes()).expect("it can be put");
-            let root = put("root");
-            let manifest = Manifest {
-                format: FORMAT,
-                image: "base".parse().expect("a name"),
-                created: 0,
-                kernel_version: "6.1.0-37-amd64".into(),
-                kernel: put("kernel"),
-                initramfs: put("initramfs"),
-                initramfs_contents: InitramfsContents {
-                    modules: modules.iter().map(ToString::to_string).collect(),
-                    firmware: Vec::new(),
-                },
-                root: Root {
-                    format: RootFormat::Squashfs,
-                    sha256: root.sha256,
-                    size: root.size,
-                    unpacked: 1,
-                    entries: 1,
-                },
-                ramdisk: None,
-                without_usr: None,
-                tree: None,
-                listing: put("listing"),
-                packages: Vec::new(),
-                worker: None,
-                inputs: Digest::of(b"inputs"),
-            };
-            writer.publish(&manifest).expect("it is complete");
-            manifest
-        };
+        let publish = |modules: &[&str]| publish(&store, modules);
         publish(&["overlay"]);
         let useless = told("ram");
         assert_eq!(useless[0].0, Level::Warning, "{useless:?}");

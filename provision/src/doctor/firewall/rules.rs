@@ -95,7 +95,7 @@ enum Field {
 #[derive(Debug)]
 pub(super) struct Rules<'a> {
     /// By family, table and chain.
-    rules: HashMap<[&'a str; 3], Vec<&'a [Value]>>,
+    chains: HashMap<[&'a str; 3], Vec<&'a [Value]>>,
     /// The elements of sets and maps, by family, table and name.
     sets: HashMap<[&'a str; 3], &'a [Value]>,
     /// Those that packets come to by themselves.
@@ -142,13 +142,13 @@ impl<'a> Rules<'a> {
     pub(super) fn read(ruleset: &'a Value, interface: &str) -> Option<Self> {
         let items = ruleset["nftables"].as_array()?;
         let mut read = Self {
-            rules: HashMap::new(),
+            chains: HashMap::new(),
             sets: HashMap::new(),
             bases: Vec::new(),
         };
         for item in items {
             if let Some(rule) = item.get("rule") {
-                let rules = read.rules.entry(place(rule, "chain")).or_default();
+                let rules = read.chains.entry(place(rule, "chain")).or_default();
                 rules.push(array(&rule["expr"]));
             } else if let Some(set) = item.get("set").or_else(|| item.get("map")) {
                 read.sets.insert(place(set, "name"), array(&set["elem"]));
@@ -244,7 +244,7 @@ impl<'a> Walk<'_, 'a> {
         }
         let mut fate = Fate::default();
         let mut goes_on = Is::Yes;
-        for rule in self.rules.rules.get(&place).into_iter().flatten() {
+        for rule in self.rules.chains.get(&place).into_iter().flatten() {
             if self.rule(rule, depth, &mut fate) == Is::Yes {
                 goes_on = Is::No;
                 break;
@@ -273,7 +273,7 @@ impl<'a> Walk<'_, 'a> {
                 "vmap" => {
                     let field = self.fields(&value["key"]);
                     let Some(elements) = self.elements(&value["data"]) else {
-                        return self.end(Fate::UNKNOWN, matches.min(Is::Maybe), fate);
+                        return Self::end(Fate::UNKNOWN, matches.min(Is::Maybe), fate);
                     };
                     for pair in elements {
                         let [key, verdict] = array(pair) else {
@@ -292,7 +292,7 @@ impl<'a> Walk<'_, 'a> {
                 "xt" => match value["name"].as_str().unwrap_or_default() {
                     "LOG" | "NFLOG" | "TRACE" => {}
                     "REJECT" if value["type"] == "target" => {
-                        return self.end(Fate::DROPPED, matches, fate);
+                        return Self::end(Fate::DROPPED, matches, fate);
                     }
                     name => {
                         matches = matches.min(self.doubt(format!("xt {name}").trim_end()));
@@ -303,7 +303,7 @@ impl<'a> Walk<'_, 'a> {
                 },
                 "queue" | "tproxy" | "synproxy" | "fwd" => {
                     self.doubt(key);
-                    return self.end(Fate::UNKNOWN, matches, fate);
+                    return Self::end(Fate::UNKNOWN, matches, fate);
                 }
                 "counter" | "log" | "mangle" | "notrack" | "set" | "map" | "dup" | "flow"
                 | "ct helper" | "ct timeout" | "ct expectation" | "secmark" | "last" => {}
@@ -316,7 +316,7 @@ impl<'a> Walk<'_, 'a> {
         Is::No
     }
 
-    fn end(&self, end: Fate, matches: Is, fate: &mut Fate) -> Is {
+    fn end(end: Fate, matches: Is, fate: &mut Fate) -> Is {
         if matches > Is::No {
             *fate = fate.with(end);
         }
@@ -334,10 +334,10 @@ impl<'a> Walk<'_, 'a> {
         let [family, table, _] = self.base.place;
         let into = || self.chain([family, table, target], depth + 1);
         match key.as_str() {
-            "accept" => self.end(Fate::ACCEPTED, matches, fate),
-            "drop" | "reject" => self.end(Fate::DROPPED, matches, fate),
-            "return" => self.end(Fate::RETURNED, matches, fate),
-            "goto" => self.end(into(), matches, fate),
+            "accept" => Self::end(Fate::ACCEPTED, matches, fate),
+            "drop" | "reject" => Self::end(Fate::DROPPED, matches, fate),
+            "return" => Self::end(Fate::RETURNED, matches, fate),
+            "goto" => Self::end(into(), matches, fate),
             "jump" => {
                 let there = into();
                 *fate = fate.with(there.without(Fate::RETURNED));
@@ -403,9 +403,8 @@ impl<'a> Walk<'_, 'a> {
                     "flags" if of == "tcp" => Field::Number(flag("syn")),
                     _ => Field::Unknown,
                 },
-                ("ip" | "ether" | "th", _) => Field::Unknown,
-                // Another protocol.
-                ("", _) => Field::Unknown,
+                ("ip" | "ether" | "th" | "", _) => Field::Unknown,
+                // Of another protocol.
                 _ => Field::Absent,
             };
         }
@@ -513,13 +512,11 @@ fn described(left: &Value) -> String {
 /// Whether a field is that value.
 fn is(field: &Field, value: &Value, port: Port) -> Is {
     if let Some(several) = value.as_array() {
-        return match (field, bits(value)) {
-            (Field::Number(number), Some(bits)) => Is::so(*number == bits),
-            _ => {
-                let any = several.iter().map(|one| is(field, one, port));
-                any.max().unwrap_or(Is::No)
-            }
-        };
+        if let (Field::Number(number), Some(bits)) = (field, bits(value)) {
+            return Is::so(*number == bits);
+        }
+        let any = several.iter().map(|one| is(field, one, port));
+        return any.max().unwrap_or(Is::No);
     }
     match field {
         Field::Number(number) => {
