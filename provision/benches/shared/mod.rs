@@ -1,6 +1,7 @@
 //! What the benchmarks of whole commands share: whether they are to be quick, medians, and verdicts on targets.
 
 use std::env;
+use std::process::ExitCode;
 
 /// Whether only to see that everything runs: with `--quick`, and whenever Cargo tests benchmarks, which it tells by
 /// leaving out `--bench`.
@@ -33,22 +34,26 @@ pub(crate) struct Target {
     pub(crate) measured: f64,
 }
 
-/// Prints the verdicts. Where it was quick they mean nothing, and so there are none.
-pub(crate) fn judge(targets: &[Target], quick: bool) {
+/// Prints the verdicts, and gives the exit status: 1 if a target was missed. Where it was quick they mean nothing, and so
+/// there are none.
+pub(crate) fn judge(targets: &[Target], quick: bool) -> ExitCode {
     if quick {
         println!("\nquick: everything runs; nothing is judged");
-        return;
+        return ExitCode::SUCCESS;
     }
+    let mut are_all_met = true;
     println!("\n| target | wanted | measured | |\n|---|---|---|---|");
     for target in targets {
         let (wanted, met) = match target.bound {
             Bound::AtLeast(least) => (format!("at least {least}"), target.measured >= least),
             Bound::AtMost(most) => (format!("at most {most}"), target.measured <= most),
         };
+        are_all_met &= met;
         let verdict = if met { "met" } else { "MISSED" };
         println!(
             "| {} | {wanted} | {:.2} | {verdict} |",
             target.what, target.measured
         );
     }
+    ExitCode::from(u8::from(!are_all_met))
 }
