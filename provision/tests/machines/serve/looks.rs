@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use regexctl_provision::store::Digest;
 use super::boots::boot;
 use super::client::{ask_with, get, post};
 use super::script::Script;
-use super::site::{Site, mac};
+use super::site::{Server, Site, mac};
 
 /// Only a loader that asks is a boot.
 #[test]
@@ -293,4 +294,53 @@ fn a_server_that_cannot_be_is_told_why() {
         "{told}"
     );
     assert!(!typo.exists());
+}
+
+/// Where systemd runs dnsmasq, its journal is followed; here a script says what journalctl would.
+#[test]
+fn the_journal_of_dnsmasq_is_followed() {
+    let site = Site::new(1, "[dhcp]\nrange = \"10.77.3.1-10.77.3.1\"");
+    site.build("one");
+    site.apply(1);
+    let programs = site.store().root().with_file_name("programs");
+    fs::create_dir(&programs).expect("the directory is ours");
+    let (log, asked) = (programs.join("log"), programs.join("asked"));
+    fs::write(
+        &log,
+        "\
+dnsmasq-dhcp[12]: 1 vendor class: PXEClient:Arch:00000:UNDI:002001
+dnsmasq-dhcp[12]: 1 DHCPDISCOVER(br0) 52:54:00:00:00:00
+dnsmasq-dhcp[12]: 1 DHCPACK(br0) 10.77.1.0 52:54:00:00:00:00 s0
+dnsmasq-tftp[12]: sent /srv/tftp/undionly.kpxe to 10.77.1.0
+dnsmasq-dhcp[12]: 2 DHCPDISCOVER(br0) 52:54:00:00:00:99 no address available
+",
+    )
+    .expect("the directory is ours");
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" > {}\nexec tail -n +1 -f {}\n",
+        asked.display(),
+        log.display()
+    );
+    let journalctl = programs.join("journalctl");
+    fs::write(&journalctl, script).expect("the directory is ours");
+    fs::set_permissions(&journalctl, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(programs.clone()).chain(std::env::split_paths(&path));
+    let mut command = site.command(&["serve", "--no-daemons", "--listen", "127.0.0.1:0"]);
+    command.env("PATH", std::env::join_paths(all).expect("no colons"));
+    let server = Server::start(command, &site.log());
+    let status = server.until("the log was read to its end", |status| {
+        let empty = "the dynamic range 10.77.3.1-10.77.3.1 has no free address";
+        let mut warnings = status.warnings.iter();
+        warnings.any(|warning| warning.contains(empty))
+    });
+    let boot = status.nodes[0].boot.as_ref().expect("it was heard");
+    let stages: Vec<_> = boot.stages.iter().map(|stage| stage.stage).collect();
+    assert_eq!(stages, [Stage::Dhcp, Stage::Loader]);
+    let asked = fs::read_to_string(&asked).expect("it was asked");
+    assert!(
+        asked.contains("--follow") && asked.contains("--unit regex-provision-dnsmasq"),
+        "{asked}"
+    );
+    server.end();
 }
