@@ -579,3 +579,57 @@ fn a_root_that_was_refused_begins_again_at_nothing() {
     let status = first_node(&cluster, &heard, 20, &Workers::default());
     assert_first(&status, State::Booting, &["image 12%: again"]);
 }
+
+#[test]
+fn a_machine_that_was_not_seen_for_a_day_is_old() {
+    let cluster = cluster();
+    let mut heard = nothing_heard(&cluster);
+    heard.node(200, 0).dhcp(Dhcp::Discover);
+    let day = 24 * 3600;
+    let of = |at| {
+        let status = first_node(&cluster, &heard, at, &Workers::default());
+        (
+            status.warnings.len(),
+            show::unknown(status.at, &status.unknown),
+        )
+    };
+    let (warnings, shown) = of(day);
+    assert_eq!(warnings, 1);
+    assert!(!shown.contains("old: "), "{shown}");
+    let (warnings, shown) = of(day + 1);
+    assert_eq!(warnings, 0);
+    assert!(
+        shown.contains("old: asks for an address")
+            && shown.contains("node forget 52:54:00:00:00:c8"),
+        "{shown}"
+    );
+}
+
+/// Who may not read a host key does not know what a node would boot; that says nothing of the node.
+#[test]
+fn what_may_not_be_read_is_no_fault_of_a_node() {
+    let cluster = cluster();
+    let heard = nothing_heard(&cluster);
+    let denied = NoOffer {
+        why: "its host key KEY cannot be read: Permission denied".into(),
+        is_denied: true,
+    };
+    let status = build(Known {
+        at: At(0),
+        serving_since: None,
+        generation: Some(7),
+        cluster: &cluster,
+        offers: &vec![Err(denied); NODES],
+        board: &heard.board,
+        workers: &Workers::default(),
+        daemons: vec![],
+        warnings: vec![],
+    });
+    assert_eq!(
+        status.nodes[0].reboot.as_deref(),
+        Some(
+            "cannot tell what it would boot now: its host key KEY cannot be read: Permission denied \
+             (run it with sudo)"
+        )
+    );
+}
