@@ -45,9 +45,9 @@ fn assert_refused(results: [Result<String, ApplyError>; 2], what: &str) {
 #[test]
 fn what_lies_in_a_directory_of_others_stays() {
     let fake = Fake::new();
-    let others = fake.path.join("var/tmp/work");
+    let others = fake.path.join("data/tmp/work");
     fs::create_dir_all(&others).expect("a directory");
-    fs::write(fake.path.join("cluster.toml"), elsewhere("/var")).expect("a file");
+    fs::write(fake.path.join("cluster.toml"), elsewhere("/data")).expect("a file");
     let before = fake.everything();
     for (arguments, what) in [
         (&["apply"][..], "which is not ours"),
