@@ -36,8 +36,10 @@
 //!
 //! # Not here
 //!
-//! Packing the root, choosing a kernel, serving. The loader verifies neither kernel nor initramfs nor ramdisk: a
-//! damaged one is found by its checksum when the kernel unpacks it, a forged one is not.
+//! Packing the root, choosing a kernel, serving. The loader verifies neither kernel nor initramfs nor ramdisk. Where the
+//! kernel cannot unpack all of an initramfs it says so, and starts `init` nevertheless if that came before the damage: `init`
+//! reads the kernel's messages, tells the server, and boots again. Damage before it is a panic of the kernel. What was forged
+//! is not found.
 
 pub mod cpio;
 mod elf;
@@ -125,6 +127,11 @@ pub fn built_in_modules() -> impl Iterator<Item = &'static str> {
 /// Those of them that drive network cards.
 pub fn network_modules() -> impl Iterator<Item = &'static str> {
     sets::NETWORK.iter().copied()
+}
+
+/// Those of them that drive disks.
+pub fn storage_modules() -> impl Iterator<Item = &'static str> {
+    sets::STORAGE.iter().copied()
 }
 
 /// The scripts that a node runs before its system: where they are put, and their texts.

@@ -458,3 +458,56 @@ fn an_export_is_an_address_and_a_path() {
         assert_eq!(output.status.success(), good, "{export}");
     }
 }
+
+/// The kernel starts `init` although it has not unpacked all of the initramfs, and only says so.
+#[test]
+fn an_initramfs_that_the_kernel_could_not_unpack_boots_nothing() {
+    let (_, _, init) = SCRIPTS[0];
+    let (_, main) = init.split_once("\nRP_NFSOPTS=").expect("it sets defaults");
+    let stubs = "read_command_line() { RP_ROOT=ramdisk; RP_MANIFEST=0123abcd; }\n\
+         start_network() { INTERFACE=lo; }\ncheck_command_line() { :; }\n\
+         finish_root() { :; }\nhand_over() { echo HANDED OVER; }\n";
+    let messages = |last: &str| {
+        format!(
+            "dmesg() {{ echo '[    0.000000] Linux version 6.1'; echo '[    0.912345] {last}'; }}\n"
+        )
+    };
+    for (said, words) in [
+        (
+            "Initramfs unpacking failed: ZSTD-compressed data is corrupt",
+            "the+initramfs+is+damaged:+Initramfs+unpacking+failed:+ZSTD-compressed+data+is+corrupt;+build+the+image+again+(0123abcd)",
+        ),
+        (
+            "rootfs image is not initramfs (junk within compressed archive); looks like an initrd",
+            "the+initramfs+is+damaged:+rootfs+image+is+not+initramfs+(junk",
+        ),
+        (
+            "Initramfs unpacking failed: write error",
+            "the+memory+is+too+small+for+the+initramfs",
+        ),
+        ("Run /init as init process", ""),
+    ] {
+        let node = Node::new();
+        let server = Server::start(&[], None);
+        let script = format!(
+            "{stubs}{}RP_SERVER={}\nRP_NFSOPTS={main}",
+            messages(said),
+            server.url
+        );
+        let output = node.run(&script, &[]);
+        let (told, reports) = (text(&output), server.reports());
+        let is_damaged = !words.is_empty();
+        assert_eq!(told.contains("HANDED OVER"), !is_damaged, "{said}: {told}");
+        assert_eq!(output.status.success(), !is_damaged, "{said}: {told}");
+        let failed = format!("stage=kernel&ok=0&percent=0&message={words}");
+        assert_eq!(reports.contains(&failed), is_damaged, "{said}: {reports}");
+    }
+    // What fails before the network is there is told with its cause.
+    let node = Node::new();
+    let output = node.run("DAMAGE='the initramfs is damaged'\nfail 'no driver'", &[]);
+    let told = text(&output);
+    assert!(
+        told.contains("the initramfs is damaged; therefore: no driver"),
+        "{told}"
+    );
+}

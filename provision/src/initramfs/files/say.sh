@@ -7,7 +7,7 @@ REPORT_LIMIT=5 # seconds
 FAIL_PAUSE=${FAIL_PAUSE:-30} # seconds between a failure and the panic
 SYS=${SYS:-/sys}
 : "${RP_BOOT:=}" "${RP_SERVER:=}" "${RP_ROOT:=}" "${RP_IMAGE:=}" "${RP_SIZE:=}" "${RP_FORMAT:=}" "${RP_NFS:=}" "${RP_USR:=}"
-: "${RP_OVERLAY:=}" "${RP_MANIFEST:=}" "${RP_SHELL:=}" "${RP_BOOTIF:=}" "${RP_MAC:=}" "${RP_IP:=}" "${STAGE:=kernel}"
+: "${RP_OVERLAY:=}" "${RP_MANIFEST:=}" "${RP_SHELL:=}" "${RP_BOOTIF:=}" "${RP_MAC:=}" "${RP_IP:=}" "${STAGE:=kernel}" "${DAMAGE:=}"
 
 say() {
     echo "regex-provision: $*"
@@ -28,8 +28,20 @@ report() {
         "$RP_SERVER/stage/$RP_MAC" 2>/dev/null || true
 }
 
+# What the kernel said when it could not unpack all of the initramfs; nothing if it could.
+find_damage() {
+    said=$(dmesg | grep -m 1 -e 'Initramfs unpacking failed' -e 'rootfs image is not initramfs' | sed 's/^\[[^]]*\] //')
+    case $said in
+        '') ;;
+        *'write error'*) echo "the memory is too small for the initramfs: $said" ;;
+        *) echo "the initramfs is damaged: $said; build the image again${RP_MANIFEST:+ ($RP_MANIFEST)}" ;;
+    esac
+}
+
 # What cannot be tried again. The panic that ends it makes the kernel boot again after `panic=` seconds.
 fail() {
+    # Whatever else is wrong is a consequence.
+    [ -z "$DAMAGE" ] || set -- "$DAMAGE${1:+; therefore: $1}"
     report "$STAGE" 0 0 "$1"
     say "FAILED: $1"
     if [ "$RP_SHELL" = 1 ]; then
