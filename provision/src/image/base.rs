@@ -320,6 +320,7 @@ mod tests {
                     name.into_string().expect("text")
                 })
                 .collect();
+            names.retain(|name| name != "SHA256SUMS");
             names.sort();
             names
         };
@@ -354,5 +355,19 @@ mod tests {
             assert_eq!(names(), expected);
             assert_eq!(fs::read_dir(&archives).expect("it is there").count(), 0);
         }
+        // One of the same size, but another one; and one of which nobody knows what it is.
+        fs::write(cache.join("1.deb"), "odd").expect("it is ours");
+        fs::write(cache.join("linux-image.deb"), "new").expect("it is ours");
+        let root = directory.path().join("last");
+        let output = Command::new(hooks.join("packages-in.sh"))
+            .arg(&root)
+            .env("PACKAGE_CACHE", &cache)
+            .output()
+            .expect("a shell is there");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        assert_eq!(names(), ["0.deb", "2.deb"]);
+        let archives = root.join("var/cache/apt/archives");
+        assert_eq!(fs::read_dir(&archives).expect("it is there").count(), 2);
     }
 }

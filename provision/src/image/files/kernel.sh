@@ -39,6 +39,7 @@ for package in $packages; do
     rm plain.tar
     if [ -n "${KERNEL_CACHE:-}" ]; then
         # What came from there is a second link to the same file, which cp alone refuses.
+        sha256sum "${file#./}" >>"$KERNEL_CACHE/SHA256SUMS"
         cp --remove-destination "$file" "$KERNEL_CACHE/"
     fi
 done
