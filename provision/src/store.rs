@@ -25,7 +25,7 @@
 //! - what a killed command leaves in `tmp/` is removed by the next [`Writer`].
 //!
 //! A generation may name digests in any of its files, as 64 hexadecimal digits: [`Store::in_use`] finds
-//! them, so that pruning never takes what a node may still boot.
+//! them, so that pruning never takes what a node may still boot; and what each node has booted last, which it may still read.
 
 mod digest;
 mod durable;
@@ -204,7 +204,7 @@ impl Store {
         }
     }
 
-    /// What a generation, a published image or a kept manifest needs: everything else may be
+    /// What a generation, a published image, a kept manifest or a node's last boot needs: everything else may be
     /// removed.
     pub fn in_use(&self) -> Result<InUse, StoreError> {
         used::in_use(self)

@@ -3,6 +3,7 @@
 mod args;
 mod print;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
@@ -258,15 +259,25 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
     let store = args.store.of(cluster.as_ref());
     let used = store.in_use()?;
     let mut images: Vec<(Digest, Manifest, bool)> = Vec::new();
+    // One that is damaged does not hide the others.
+    let mut damaged = used.damaged.clone();
     for name in store.names()? {
-        let (digest, manifest) = store.image(&name)?;
-        images.push((digest, manifest, true));
+        match store.image(&name) {
+            Ok((digest, manifest)) => images.push((digest, manifest, true)),
+            Err(error) => match store.published(&name)? {
+                Some(digest) => drop(damaged.insert(digest, format!("{name}: {error}"))),
+                None => return Err(error.into()),
+            },
+        }
     }
     for digest in store.manifests()? {
         if images.iter().any(|(known, ..)| *known == digest) || !args.all {
             continue;
         }
-        images.push((digest, store.manifest(digest)?, false));
+        match store.manifest(digest) {
+            Ok(manifest) => images.push((digest, manifest, false)),
+            Err(error) => drop(damaged.entry(digest).or_insert_with(|| error.to_string())),
+        }
     }
     if args.json {
         let value: Vec<_> = images
@@ -286,9 +297,10 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
                 })
             })
             .collect();
-        return print(&format!("{:#}\n", json!(value)));
+        print(&format!("{:#}\n", json!(value)))?;
+        return refuse_damaged(&damaged);
     }
-    if images.is_empty() {
+    if images.is_empty() && damaged.is_empty() {
         tell("no images yet; `regex-provision image build` makes them\n");
         return Ok(());
     }
@@ -299,7 +311,7 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
     for (digest, manifest, is_published) in &images {
         let state = match (is_published, used.manifests.contains(digest)) {
             (true, _) => "published",
-            (false, true) => "in a generation",
+            (false, true) => "in use",
             (false, false) => "unused",
         };
         rows.push(vec![
@@ -316,7 +328,8 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
             state.to_owned(),
         ]);
     }
-    print(&table(&rows))
+    print(&table(&rows))?;
+    refuse_damaged(&damaged)
 }
 
 fn show(args: &ShowArgs) -> anyhow::Result<()> {
@@ -355,7 +368,8 @@ fn prune(args: &PruneArgs) -> anyhow::Result<()> {
     let store = args.store.of(cluster.as_ref());
     let pruned = image::prune(&store, args.cache, args.dry_run)?;
     if args.json {
-        return print(&format!("{:#}\n", json!(pruned)));
+        print(&format!("{:#}\n", json!(pruned)))?;
+        return refuse_damaged(&pruned.damaged);
     }
     let word = if args.dry_run {
         "would be removed"
@@ -369,7 +383,21 @@ fn prune(args: &PruneArgs) -> anyhow::Result<()> {
         counted(pruned.trees.len(), "tree"),
         counted(pruned.cache.len(), "cache"),
         bytes(pruned.bytes),
-    ))
+    ))?;
+    refuse_damaged(&pruned.damaged)
+}
+
+/// Fails if there are images whose manifests cannot be read.
+fn refuse_damaged(damaged: &BTreeMap<Digest, String>) -> anyhow::Result<()> {
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<&str> = damaged.values().map(String::as_str).collect();
+    bail!(
+        "{} cannot be read; build again under the same name, and apply:\n  {}",
+        counted(damaged.len(), "image"),
+        told.join("\n  ")
+    )
 }
 
 impl StoreArgs {
@@ -384,7 +412,10 @@ impl StoreArgs {
     /// The store of the arguments, or else of the cluster, or else the usual one.
     fn of(&self, cluster: Option<&Cluster>) -> Store {
         match (&self.store, cluster) {
-            (Some(path), _) => Store::at(path),
+            // Whoever works in another directory is told where it is, too.
+            (Some(path), _) => {
+                Store::at(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+            }
             (None, Some(cluster)) => Store::at(cluster.serve.directory.as_path()),
             (None, None) => Store::at(SERVE_DIRECTORY),
         }

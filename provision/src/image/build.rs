@@ -9,7 +9,8 @@
 
 use std::cell::Cell;
 use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
@@ -21,7 +22,7 @@ use super::lint::{Finding, Severity};
 use super::root::Root;
 use super::stage::{self, Stage};
 use super::worker::Program;
-use super::{base, fail, inside, prune};
+use super::{base, fail, inside, pack, prune};
 use crate::model::{Cluster, Image, ImageName, RootMode, UsrMode};
 use crate::store::{Digest, Manifest, Store, Temp};
 
@@ -149,6 +150,8 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
     } else {
         None
     };
+    // What is missing at the end of a build is better known at its beginning.
+    pack::tools(job.image.pack.format)?;
     let base = stage::base_of(job);
     let base_digest = base.as_ref().map(Base::digest).transpose()?;
     let stage_digest = stage::digest(job, base_digest)?;
@@ -171,7 +174,10 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
     let old = if job.force || !is_known {
         None
     } else {
-        Stage::open(kept.clone())?
+        Stage::open(kept.clone()).unwrap_or_else(|error| {
+            job.step(&format!("{error:#}; it is made again"));
+            None
+        })
     };
     let (stage, findings) = if let Some(stage) = old {
         (stage, Vec::new())
@@ -183,9 +189,6 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
         let directory = temp.path().join("stage");
         fs::create_dir(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
-        let archive = archive
-            .as_ref()
-            .map(|(digest, path)| (*digest, path.as_path()));
         let findings = stage::make(job, archive, &directory)?;
         refuse_errors(&job.image.name, &findings)?;
         keep(job, &directory, &kept)?;
@@ -248,20 +251,39 @@ fn unchanged(job: &Job<'_>, inputs: Digest) -> anyhow::Result<Option<Outcome>> {
     let Ok(manifest) = job.store.manifest(digest) else {
         return Ok(None);
     };
-    let is_whole = manifest.artifacts().all(|digest| {
-        let path = job.store.artifact_path(digest);
-        path.exists()
-    });
-    let has_tree = manifest
-        .tree
-        .is_none_or(|tree| job.store.tree_path(tree).exists());
-    let is_same = manifest.inputs == inputs && is_whole && has_tree;
-    Ok(is_same.then_some(Outcome {
+    if manifest.inputs != inputs || !is_whole(job, &manifest) {
+        return Ok(None);
+    }
+    Ok(Some(Outcome {
         digest,
         manifest,
         is_new: false,
         findings: Vec::new(),
     }))
+}
+
+/// Whether all of an image is there, and is what it is named by; what is not is told.
+fn is_whole(job: &Job<'_>, manifest: &Manifest) -> bool {
+    let mut is_whole = true;
+    let mut tell = |what: &str| {
+        job.step(&format!("{what}; the image is built again"));
+        is_whole = false;
+    };
+    for digest in manifest.artifacts() {
+        if let Err(error) = job.store.verify(digest) {
+            tell(&format!(
+                "the image {} is damaged: {error:#}",
+                job.image.name
+            ));
+        }
+    }
+    if let Some(tree) = manifest.tree
+        && !job.store.tree_path(tree).exists()
+    {
+        let path = job.store.tree_path(tree);
+        tell(&format!("there is no {}", path.display()));
+    }
+    is_whole
 }
 
 /// Makes sure that nobody else builds the image meanwhile: its cache is one.
@@ -281,16 +303,21 @@ pub(super) fn alone(store: &Store, name: &ImageName) -> anyhow::Result<File> {
     }
 }
 
-/// The archive of a base root, from the cache or made now.
+/// The archive of a base root, from the cache or made now. Open, for whoever builds another image may remove it from the cache.
 fn base_archive(
     job: &Job<'_>,
     recipe: &Base<'_>,
     digest: Digest,
     temp: &Temp,
-) -> anyhow::Result<PathBuf> {
+) -> anyhow::Result<File> {
     let kept = job.store.cache("base").join(format!("{digest}.tar"));
-    if kept.exists() && !job.force {
-        return Ok(kept);
+    let failed = || format!("cannot open {}", kept.display());
+    if !job.force {
+        match File::open(&kept) {
+            Ok(file) => return Ok(file),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(failed),
+        }
     }
     job.step("making the base root with mmdebstrap");
     let root = Root::new(temp.path().join("base"));
@@ -306,13 +333,14 @@ fn base_archive(
     let writer = job.store.lock()?;
     make_directory(&job.store.cache("base"))?;
     writer.place(&archive, &kept)?;
+    let file = File::open(&kept).with_context(failed)?;
     drop(writer);
     // The rest of the build needs the space more than this.
     for directory in [root.path(), &work] {
         fs::remove_dir_all(directory)
             .with_context(|| format!("cannot remove {}", directory.display()))?;
     }
-    Ok(kept)
+    Ok(file)
 }
 
 /// Moves a stage into the cache, in place of what the image had there.

@@ -60,6 +60,10 @@ const UDEV_RULES: [&str; 5] = [
     "z25_persistent-net.rules",
 ];
 
+/// The settings of ifupdown, and what a node has instead of those of one machine.
+const INTERFACES: &str = "etc/network/interfaces";
+const LOOPBACK_ONLY: &str = "# The initramfs configures the interface that the node booted from.\nauto lo\niface lo inet loopback\n";
+
 /// Documentation; licences stay.
 const DOCUMENTATION: [&str; 8] = [
     "usr/share/man",
@@ -104,11 +108,7 @@ pub(super) fn forget_master(root: &Root) -> anyhow::Result<()> {
     let mut users = Users::read(root)?;
     users.lock();
     users.write(root)?;
-    root.write(
-        "etc/network/interfaces",
-        "# The initramfs configures the interface that the node booted from.\nauto lo\niface lo inet loopback\n",
-        0o644,
-    )?;
+    root.write(INTERFACES, LOOPBACK_ONLY, 0o644)?;
     for directory in [
         "etc/network/interfaces.d",
         "etc/NetworkManager/system-connections",
@@ -150,26 +150,48 @@ fn machine_bindings(root: &Root) -> anyhow::Result<()> {
     for rule in UDEV_RULES {
         root.remove(format!("etc/udev/rules.d/{rule}"))?;
     }
-    for directory in ["etc/systemd/network", "etc/udev/rules.d"] {
-        for name in root.names(directory)? {
-            let path = format!("{directory}/{name}");
-            let text = root.read_text(&path)?.unwrap_or_default();
-            if binds_to_a_machine(&text) {
-                root.remove(&path)?;
-            }
+    for path in network_settings(root)? {
+        let text = root.read_text(&path)?.unwrap_or_default();
+        if !binds_to_a_machine(&text) {
+            continue;
+        }
+        if path == INTERFACES {
+            root.write(path, LOOPBACK_ONLY, 0o644)?;
+        } else {
+            root.remove(path)?;
         }
     }
     Ok(())
 }
 
-/// Whether a file of udev or networkd speaks of one Ethernet address.
+/// The files in which interfaces are configured, by whatever does it.
+pub(super) fn network_settings(root: &Root) -> anyhow::Result<Vec<String>> {
+    let mut paths = Vec::new();
+    for directory in [
+        "etc/systemd/network",
+        "etc/udev/rules.d",
+        "etc/netplan",
+        "etc/NetworkManager/system-connections",
+        "etc/network/interfaces.d",
+    ] {
+        let names = root.names(directory)?;
+        paths.extend(names.iter().map(|name| format!("{directory}/{name}")));
+    }
+    paths.push(INTERFACES.to_owned());
+    Ok(paths)
+}
+
+/// Whether a file of udev or of what configures interfaces speaks of one Ethernet address.
 pub(super) fn binds_to_a_machine(text: &str) -> bool {
     text.lines()
         .map(str::trim)
         .filter(|line| !line.starts_with(['#', ';']))
         .any(|line| {
             let line = line.to_ascii_lowercase();
-            (line.contains("address") || line.contains("mac")) && has_ethernet_address(&line)
+            let names_one = ["address", "mac", "hwaddr"]
+                .iter()
+                .any(|word| line.contains(word));
+            names_one && has_ethernet_address(&line)
         })
 }
 
@@ -253,6 +275,22 @@ mod tests {
             0o644,
         )
         .expect("a file");
+        for (path, text) in [
+            (
+                "etc/netplan/01.yaml",
+                "      match: {macaddress: 52:54:00:12:34:56}\n",
+            ),
+            (
+                "etc/NetworkManager/system-connections/lan.nmconnection",
+                "[ethernet]\nmac-address=52:54:00:12:34:56\n",
+            ),
+            (
+                "etc/network/interfaces.d/eth0",
+                "iface eth0 inet dhcp\n  hwaddress ether 52:54:00:12:34:56\n",
+            ),
+        ] {
+            root.write(path, text, 0o600).expect("a file");
+        }
         clean(&root, true, false).expect("it can be cleaned");
         let listing = super::super::listing::Listing::of(root.path(), "").expect("listed");
         let files: Vec<&str> = listing
@@ -280,6 +318,9 @@ mod tests {
         for text in [
             "MACAddress=52:54:00:12:34:56",
             "  PermanentMACAddress=52-54-00-12-34-56",
+            "mac-address=52:54:00:12:34:56",
+            "        macaddress: '52:54:00:12:34:56'",
+            "    hwaddress ether 52:54:00:12:34:56",
             "SUBSYSTEM==\"net\", ATTR{address}==\"52:54:00:12:34:56\", NAME=\"eth0\"",
         ] {
             assert!(binds_to_a_machine(text), "{text}");
@@ -300,6 +341,8 @@ mod tests {
         let root = Root::new(directory.path());
         root.write("etc/shadow", "root:$6$a$b:1::::::\n", 0o640)
             .expect("a file");
+        root.write("etc/gshadow", "root:*::\nstaff:$6$a$b:ann:ann\n", 0o640)
+            .expect("a file");
         root.write("etc/network/interfaces", "iface eth0 inet static\n", 0o644)
             .expect("a file");
         root.write("etc/netplan/01.yaml", "network:\n", 0o600)
@@ -307,6 +350,8 @@ mod tests {
         forget_master(&root).expect("it can be forgotten");
         let shadow = root.read_text("etc/shadow").expect("read");
         assert_eq!(shadow.as_deref(), Some("root:*:1::::::\n"));
+        let gshadow = root.read_text("etc/gshadow").expect("read");
+        assert_eq!(gshadow.as_deref(), Some("root:*::\nstaff:*:ann:ann\n"));
         assert!(!root.exists("etc/netplan/01.yaml"));
         let interfaces = root.read_text("etc/network/interfaces").expect("read");
         assert!(!interfaces.unwrap_or_default().contains("eth0"));

@@ -14,10 +14,21 @@ pub const STEPS: [&str; 9] = [
     "published",
 ];
 
+/// The steps of `image prune`.
+pub const PRUNE_STEPS: [&str; 4] = [
+    "images removed",
+    "trees removed",
+    "artifacts removed",
+    "stages removed",
+];
+
 /// Dies here, if told to.
 #[cfg(debug_assertions)]
 pub(super) fn here(step: &str) {
-    debug_assert!(STEPS.contains(&step), "{step}");
+    debug_assert!(
+        STEPS.iter().chain(&PRUNE_STEPS).any(|known| *known == step),
+        "{step}"
+    );
     if std::env::var_os("REGEX_PROVISION_DIE_AT").is_some_and(|at| at == step) {
         let this = rustix::process::getpid();
         let _ = rustix::process::kill_process(this, rustix::process::Signal::KILL);

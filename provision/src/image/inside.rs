@@ -21,7 +21,8 @@ use anyhow::Context;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 
 use super::root::Root;
-use super::run::{UNSHARE, dying_with_us, output, quietly};
+use super::run::{MOUNT, UNSHARE, dying_with_us, output, quietly};
+use super::tree::{self, Filter};
 use super::unpack;
 
 /// The word behind `regex-provision` that begins the hidden arguments.
@@ -41,6 +42,17 @@ pub enum Action {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// Mounts a packed root and copies what is in it; in new namespaces already.
+    Copy {
+        /// The packed root.
+        packed: PathBuf,
+        /// Its file system.
+        kind: String,
+        /// An empty directory.
+        mount: PathBuf,
+        /// Where the copy goes.
+        to: PathBuf,
+    },
     /// Unpacks the archive on standard input into the root.
     Unpack {
         /// The root.
@@ -55,6 +67,20 @@ pub enum Action {
 pub fn act(action: Action) -> anyhow::Result<()> {
     match action {
         Action::Run { root, command } => run(&root, &command),
+        Action::Copy {
+            packed,
+            kind,
+            mount,
+            to,
+        } => {
+            let mut command = MOUNT.command()?;
+            command
+                .args(["-t", &kind, "-o", "ro,loop,nosuid,nodev,noexec"])
+                .args([&packed, &mount]);
+            quietly(&mut command, "mount")?;
+            let everything = Filter::new::<&str>(&[])?;
+            tree::copy(&mount, &to, Path::new("/"), &everything).map(drop)
+        }
         Action::Unpack { root, layer } => {
             // Users are looked up before, if at all: from here on there are only the image's.
             chroot(&root)
@@ -90,6 +116,24 @@ pub(super) fn quiet<S: AsRef<str>>(
     command.envs(variables.iter().copied());
     let typed: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
     quietly(&mut command, &format!("{:?} in the image", typed.join(" ")))
+}
+
+/// Copies what is in a packed root to a directory that is not there yet, by the kernel: with all that belongs to the files. The
+/// mount, and the loop device below it, are gone with the process that made them.
+pub(super) fn copy_mounted(
+    packed: &Path,
+    kind: &str,
+    mount: &Path,
+    to: &Path,
+) -> anyhow::Result<()> {
+    let mut command = namespaces()?;
+    command
+        .arg(this_program()?)
+        .args([COMMAND, "copy"])
+        .arg(packed)
+        .arg(kind)
+        .args([mount, to]);
+    quietly(&mut command, "unpacking the image")
 }
 
 /// Unpacks a plain tar archive into the root, and gives back what was left out.

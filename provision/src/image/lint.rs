@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
 use walkdir::WalkDir;
 
-use super::clean::binds_to_a_machine;
+use super::clean::{binds_to_a_machine, network_settings};
 use super::inside;
 use super::root::Root;
 use super::users::Users;
@@ -23,14 +23,35 @@ const MAX_KEY_FILE_BYTES: u64 = 256 << 10;
 /// How many of a kind are told one by one.
 const MAX_TOLD: usize = 20;
 
-/// Where keys may be: where people and services keep what is theirs.
-const WHERE_KEYS_ARE: [&str; 7] = ["etc", "home", "opt", "root", "srv", "usr/local", "var"];
+/// Where programs are that distributions give rights to.
+const WHERE_SETUID_IS: [&str; 8] = [
+    "bin",
+    "sbin",
+    "usr/bin",
+    "usr/sbin",
+    "usr/lib",
+    "usr/libexec",
+    "usr/lib64",
+    "lib",
+];
 
-/// Programs that distributions give rights to.
+/// Their names.
 const KNOWN_SETUID: &str = "\
     at bwrap chage chfn chsh crontab dbus-daemon-launch-helper dotlockfile expiry fusermount fusermount3 gpasswd \
     mount mount.cifs mount.nfs mount.nfs4 newgidmap newgrp newuidmap pam_extrausers_chkpwd passwd ping pkexec \
     polkit-agent-helper-1 ssh-agent ssh-keysign su sudo sudoedit umount unix_chkpwd wall write";
+
+/// The beginnings of units that bring disks up, or wait for those that were there once.
+const DISK_UNITS: [&str; 8] = [
+    "lvm2-monitor.service",
+    "lvm2-lvmpolld.socket",
+    "blk-availability.service",
+    "multipathd.service",
+    "multipathd.socket",
+    "mdmonitor.service",
+    "mdcheck_start.timer",
+    "mdadm-shutdown.service",
+];
 
 /// Units that hold a boot up until a network is configured, which the initramfs has done.
 const WAITERS: [&str; 3] = [
@@ -38,6 +59,9 @@ const WAITERS: [&str; 3] = [
     "systemd-networkd-wait-online.service",
     "ifupdown-wait-online.service",
 ];
+
+/// Drivers that the kernels of current distributions do not have: that is nothing to be told of each image.
+const RARE_DRIVERS: [&str; 2] = ["fm10k", "ionic"];
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -218,7 +242,7 @@ fn kernel_and_drivers(root: &Root, release: Option<&str>, findings: &mut Finding
         return;
     };
     let missing: Vec<&str> = initramfs::network_modules()
-        .filter(|name| !has.contains(*name))
+        .filter(|name| !has.contains(*name) && !RARE_DRIVERS.contains(name))
         .collect();
     if !missing.is_empty() {
         findings.warning(
@@ -247,6 +271,7 @@ fn passwords(root: &Root, findings: &mut Findings) -> anyhow::Result<()> {
 fn files(root: &Root, host_keys: bool, findings: &mut Findings) -> anyhow::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let (mut keys, mut rights, mut writable) = (Vec::new(), Vec::new(), Vec::new());
+    let mut capable = Vec::new();
     for entry in WalkDir::new(root.path()).min_depth(1) {
         let entry = entry.with_context(|| format!("cannot list {}", root.path().display()))?;
         let below = entry
@@ -276,13 +301,14 @@ fn files(root: &Root, host_keys: bool, findings: &mut Findings) -> anyhow::Resul
             None
         };
         if let Some((kind, id)) = gains
-            && !KNOWN_SETUID.split(' ').any(|known| known == &*name)
+            && !is_distributions(below, &metadata)
         {
             rights.push(format!("{} ({kind} {id})", shown()));
         }
-        let may_be_key = WHERE_KEYS_ARE.iter().any(|top| below.starts_with(top))
-            && metadata.len() <= MAX_KEY_FILE_BYTES;
-        if may_be_key && has_private_key(entry.path())? {
+        if has_capability(entry.path())? && !is_distributions(below, &metadata) {
+            capable.push(shown());
+        }
+        if may_be_key(below, &metadata) && has_private_key(entry.path())? {
             let is_host_key = below.starts_with("etc/ssh") && name.starts_with("ssh_host_");
             if !(host_keys && is_host_key) {
                 keys.push(shown());
@@ -303,6 +329,13 @@ fn files(root: &Root, host_keys: bool, findings: &mut Findings) -> anyhow::Resul
             "these run with rights of another user or group; remove the bit by `post-script` unless you know them",
         );
     }
+    if !capable.is_empty() {
+        findings.warning(
+            "capability",
+            told(capable),
+            "these run with rights of root's; take them away by `setcap -r` in `post-script` unless you know them",
+        );
+    }
     if !writable.is_empty() {
         findings.warning(
             "writable",
@@ -311,6 +344,49 @@ fn files(root: &Root, host_keys: bool, findings: &mut Findings) -> anyhow::Resul
         );
     }
     Ok(())
+}
+
+/// Whether a program with rights is one that distributions give them to, where they do: a user's `sudo` is not.
+fn is_distributions(below: &Path, metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let name = below.file_name().unwrap_or_default().to_string_lossy();
+    metadata.uid() == 0
+        && WHERE_SETUID_IS.iter().any(|top| below.starts_with(top))
+        && KNOWN_SETUID.split(' ').any(|known| known == name)
+}
+
+fn has_capability(path: &Path) -> anyhow::Result<bool> {
+    use rustix::io::Errno;
+    match rustix::fs::lgetxattr(path, c"security.capability", &mut [0_u8; 64][..]) {
+        Ok(_) | Err(Errno::RANGE) => Ok(true),
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
+    }
+}
+
+/// Whether a file may be a key: not what comes in packages, whose documentation has some.
+fn may_be_key(below: &Path, metadata: &fs::Metadata) -> bool {
+    let is_packages = below.starts_with("usr") && !below.starts_with("usr/local");
+    metadata.is_file() && !is_packages && metadata.len() <= MAX_KEY_FILE_BYTES
+}
+
+/// The files in a root that are private keys, relative to it.
+pub(super) fn private_keys(root: &Root) -> anyhow::Result<Vec<PathBuf>> {
+    let mut keys = Vec::new();
+    for entry in WalkDir::new(root.path()).min_depth(1).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("cannot list {}", root.path().display()))?;
+        let below = entry
+            .path()
+            .strip_prefix(root.path())
+            .unwrap_or(entry.path());
+        let metadata = entry
+            .metadata()
+            .with_context(|| format!("cannot look at {}", entry.path().display()))?;
+        if may_be_key(below, &metadata) && has_private_key(entry.path())? {
+            keys.push(below.to_owned());
+        }
+    }
+    Ok(keys)
 }
 
 fn told(mut what: Vec<String>) -> String {
@@ -331,7 +407,9 @@ fn has_private_key(path: &Path) -> anyhow::Result<bool> {
     let mut lines = bytes.split(|&byte| byte == b'\n');
     Ok(lines.any(|line| {
         // The first line of a key, alone on its line: scripts that look for keys name it, too.
-        line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"PRIVATE KEY-----")
+        let ends = |end: &[u8]| line.trim_ascii_end().ends_with(end);
+        line.starts_with(b"-----BEGIN ")
+            && (ends(b"PRIVATE KEY-----") || ends(b"PRIVATE KEY BLOCK-----"))
             || line.starts_with(b"PuTTY-User-Key-File-")
     }))
 }
@@ -340,6 +418,8 @@ fn has_private_key(path: &Path) -> anyhow::Result<bool> {
 fn waiting(root: &Root, findings: &mut Findings) -> anyhow::Result<()> {
     const FIX: &str =
         "a diskless node waits for it for 90 seconds or fails; remove it, or add nofail";
+    const FIX_UNIT: &str =
+        "a diskless node has no disks to bring up or to wait for; mask it under `services`";
     let fstab = root.read_text("etc/fstab")?.unwrap_or_default();
     for line in fstab
         .lines()
@@ -394,6 +474,16 @@ fn waiting(root: &Root, findings: &mut Findings) -> anyhow::Result<()> {
             }
         }
     }
+    for unit in switched_on(root)? {
+        let is_of_disks = DISK_UNITS.contains(&&*unit)
+            || unit.starts_with("mdadm")
+            || unit.starts_with("lvm2-pvscan@")
+            || unit.starts_with("dev-disk-")
+            || unit.starts_with("systemd-cryptsetup@");
+        if is_of_disks && is_switched_on(root, &unit)? {
+            findings.warning("waits", format!("{unit} is switched on"), FIX_UNIT);
+        }
+    }
     for unit in WAITERS {
         if is_switched_on(root, unit)? {
             findings.warning(
@@ -411,6 +501,20 @@ fn is_disk(device: &str) -> bool {
         .iter()
         .any(|prefix| device.starts_with(prefix))
         && !device.starts_with("/dev/shm")
+}
+
+/// What the administrator, or a package for him, has switched on.
+fn switched_on(root: &Root) -> anyhow::Result<BTreeSet<String>> {
+    let mut units = BTreeSet::new();
+    for name in root.names("etc/systemd/system")? {
+        if [".wants", ".requires"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
+            units.extend(root.names(format!("etc/systemd/system/{name}"))?);
+        }
+    }
+    Ok(units)
 }
 
 /// Whether some target wants a unit that is not masked.
@@ -446,13 +550,10 @@ fn bindings(root: &Root, findings: &mut Findings) -> anyhow::Result<()> {
             "make it empty",
         );
     }
-    for directory in ["etc/systemd/network", "etc/udev/rules.d"] {
-        for name in root.names(directory)? {
-            let path = format!("{directory}/{name}");
-            if binds_to_a_machine(&root.read_text(&path)?.unwrap_or_default()) {
-                let what = format!("/{path} names the Ethernet address of one machine");
-                findings.warning("mac", what, "remove it");
-            }
+    for path in network_settings(root)? {
+        if binds_to_a_machine(&root.read_text(&path)?.unwrap_or_default()) {
+            let what = format!("/{path} names the Ethernet address of one machine");
+            findings.warning("mac", what, "remove it");
         }
     }
     Ok(())

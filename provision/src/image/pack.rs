@@ -8,8 +8,10 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::run::{FSCK_EROFS, MKFS_EROFS, MKSQUASHFS, UNSQUASHFS, quietly};
+use super::inside;
+use super::run::{MKFS_EROFS, MKSQUASHFS, UNSQUASHFS, quietly};
 use super::tree::{self, Filter};
+use crate::model::image::PackFormat;
 use crate::store::{Digest, Manifest, RootFormat, Store};
 
 /// The size of squashfs's blocks: larger ones pack a little better and cost a node more to read a part of.
@@ -17,6 +19,15 @@ const BLOCK_BYTES: u32 = 256 << 10;
 
 /// The most that lz4hc knows.
 const MAX_LZ4_LEVEL: u8 = 12;
+
+/// Makes sure that what packs a root is on this machine.
+pub(super) fn tools(format: PackFormat) -> anyhow::Result<()> {
+    let tool = match format {
+        PackFormat::Squashfs => MKSQUASHFS,
+        PackFormat::Erofs => MKFS_EROFS,
+    };
+    tool.path().map(drop)
+}
 
 /// Packs a directory as squashfs. The directories `hollow` at its top are empty in it.
 pub(super) fn squashfs(
@@ -74,7 +85,7 @@ pub(super) fn erofs(directory: &Path, to: &Path, level: u8, created: u64) -> any
 pub(super) fn unpack(store: &Store, manifest: &Manifest, to: &Path) -> anyhow::Result<()> {
     if let Some(tree) = manifest.tree {
         let nothing = Filter::new::<&str>(&[])?;
-        return tree::copy(&store.tree_path(tree), to, Path::new("/"), &nothing);
+        return tree::copy(&store.tree_path(tree), to, Path::new("/"), &nothing).map(drop);
     }
     let packed = whole(store, manifest.root.sha256)?;
     match manifest.root.format {
@@ -87,15 +98,12 @@ pub(super) fn unpack(store: &Store, manifest: &Manifest, to: &Path) -> anyhow::R
             quietly(&mut command, "unsquashfs")
         }
         RootFormat::Erofs => {
-            fs::create_dir(to).with_context(|| format!("cannot make {}", to.display()))?;
-            let mut command = FSCK_EROFS.command()?;
-            let mut extract = std::ffi::OsString::from("--extract=");
-            extract.push(to);
-            command
-                .arg(extract)
-                .args(["--overwrite", "--preserve"])
-                .arg(&packed);
-            quietly(&mut command, "fsck.erofs")
+            // fsck.erofs, which can extract, loses capabilities and makes a file of each hard link.
+            let mount = to.with_extension("mount");
+            fs::create_dir(&mount).with_context(|| format!("cannot make {}", mount.display()))?;
+            inside::copy_mounted(&packed, "erofs", &mount, to)
+                .context("a kernel with erofs and loop devices is needed")?;
+            fs::remove_dir(&mount).with_context(|| format!("cannot remove {}", mount.display()))
         }
     }
 }

@@ -1,19 +1,21 @@
 //! Removing what nobody needs any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use super::fail;
 use super::stage::Stage;
 use crate::store::{Digest, Store, Writer};
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Pruned {
-    /// Images that are neither published nor part of a generation.
+    /// Images that are neither published, nor part of a generation, nor what a node has booted last.
     pub images: Vec<Digest>,
     /// Files that no image and no generation names.
     pub artifacts: Vec<Digest>,
@@ -21,6 +23,8 @@ pub struct Pruned {
     pub trees: Vec<Digest>,
     /// What can be made again: paths below the store.
     pub cache: Vec<PathBuf>,
+    /// Images in use whose manifests cannot be read, and why. As long as there are such, no artifact and no tree is removed.
+    pub damaged: BTreeMap<Digest, String>,
     /// How many bytes of disk all that takes. What has two names there is counted once.
     pub bytes: u64,
 }
@@ -28,6 +32,13 @@ pub struct Pruned {
 /// Removes images, artifacts and trees that are not in use; with `cache` also all that can be made again. With
 /// `dry_run` only says what would go.
 pub fn prune(store: &Store, cache: bool, dry_run: bool) -> anyhow::Result<Pruned> {
+    // To look for what can be removed makes nothing.
+    if !store.root().join("lock").exists() {
+        bail!(
+            "{} holds no images, and never did; name another directory by --store, or build an image",
+            store.root().display()
+        );
+    }
     // Under the lock, so that nothing is put and not yet named.
     let mut writer = store.existing()?.lock()?;
     let used = store.in_use()?;
@@ -41,14 +52,12 @@ pub fn prune(store: &Store, cache: bool, dry_run: bool) -> anyhow::Result<Pruned
         artifacts: not_in(store.artifacts()?, &used.artifacts),
         trees: not_in(store.trees()?, &used.trees),
         cache: Vec::new(),
+        damaged: used.damaged.clone(),
         bytes: 0,
     };
-    let _idle = if cache {
-        Some(nobody_builds(store)?)
-    } else {
-        None
-    };
+    let mut idle = Vec::new();
     if cache {
+        idle = nobody_builds(store)?;
         for kind in ["base", "stage", "apt"] {
             let path = store.cache(kind);
             if path.exists() {
@@ -56,32 +65,41 @@ pub fn prune(store: &Store, cache: bool, dry_run: bool) -> anyhow::Result<Pruned
             }
         }
     } else {
-        pruned.cache = stages_without_image(store)?;
+        for stage in stages_without_image(store)? {
+            if let Some(lock) = nobody_builds_of(&stage)? {
+                idle.push(lock);
+                pruned.cache.push(stage);
+            }
+        }
     }
-    let paths: Vec<PathBuf> = (pruned
+    // Manifests come first: one is there only while all that it names is.
+    let images = pruned
         .images
         .iter()
-        .map(|digest| store.manifest_path(*digest)))
-    .chain(pruned.trees.iter().map(|digest| store.tree_path(*digest)))
-    .chain(
-        pruned
-            .artifacts
-            .iter()
-            .map(|digest| store.artifact_path(*digest)),
-    )
-    .chain(pruned.cache.iter().cloned())
-    .collect();
+        .map(|digest| store.manifest_path(*digest));
+    let trees = pruned.trees.iter().map(|digest| store.tree_path(*digest));
+    let artifacts = pruned.artifacts.iter();
+    let artifacts = artifacts.map(|digest| store.artifact_path(*digest));
+    let paths: [Vec<PathBuf>; 4] = [
+        images.collect(),
+        trees.collect(),
+        artifacts.collect(),
+        pruned.cache.clone(),
+    ];
     let mut counted = BTreeSet::new();
-    for path in &paths {
+    for path in paths.iter().flatten() {
         pruned.bytes += disk_bytes(path, &mut counted)?;
     }
     if !dry_run {
-        // Manifests come first: one is there only while all that it names is.
-        for path in &paths {
-            writer.remove(path)?;
+        for (paths, step) in paths.iter().zip(fail::PRUNE_STEPS) {
+            for path in paths {
+                writer.remove(path)?;
+            }
+            fail::here(step);
         }
         unused_bases(&mut writer)?;
     }
+    drop(idle);
     for path in &mut pruned.cache {
         if let Ok(below) = path.strip_prefix(store.root()) {
             *path = below.to_owned();
@@ -96,7 +114,7 @@ pub(super) fn unused_bases(writer: &mut Writer) -> anyhow::Result<()> {
     let mut used = BTreeSet::new();
     for directory in directories(&store.cache("stage"))? {
         for stage in directories(&directory)? {
-            if let Some(stage) = Stage::open(stage)? {
+            if let Some(stage) = Stage::look(stage)? {
                 used.extend(stage.meta.base.map(|base| format!("{base}.tar")));
             }
         }
@@ -137,6 +155,19 @@ fn nobody_builds(store: &Store) -> anyhow::Result<Vec<fs::File>> {
         locks.push(lock);
     }
     Ok(locks)
+}
+
+/// Takes the lock of a stage's image; none if it is being built. One without a lock is nobody's.
+fn nobody_builds_of(stage: &Path) -> anyhow::Result<Option<fs::File>> {
+    let mut path = stage.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let lock = match fs::File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::File::open(stage),
+        opened => opened,
+    };
+    let lock = lock.with_context(|| format!("cannot open {}", path.display()))?;
+    Ok(lock.try_lock().is_ok().then_some(lock))
 }
 
 fn entries(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {

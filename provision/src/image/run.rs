@@ -52,9 +52,9 @@ pub(super) struct Tool {
 
 pub(super) const DEPMOD: Tool = Tool::new("depmod", "kmod");
 pub(super) const MKFS_EROFS: Tool = Tool::new("mkfs.erofs", "erofs-utils");
-pub(super) const FSCK_EROFS: Tool = Tool::new("fsck.erofs", "erofs-utils");
 pub(super) const MKSQUASHFS: Tool = Tool::new("mksquashfs", "squashfs-tools");
 pub(super) const UNSQUASHFS: Tool = Tool::new("unsquashfs", "squashfs-tools");
+pub(super) const MOUNT: Tool = Tool::new("mount", "mount");
 pub(super) const MMDEBSTRAP: Tool = Tool::new("mmdebstrap", "mmdebstrap");
 pub(super) const SETPRIV: Tool = Tool::new("setpriv", "util-linux");
 pub(super) const UNSHARE: Tool = Tool::new("unshare", "util-linux");
@@ -118,6 +118,8 @@ pub(super) fn output(command: &mut Command, what: &str, stdin: Stdio) -> anyhow:
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start {what}"))?;
+    // The command holds its ends open for as long as it lives: whoever feeds a child that has ended would wait for ever.
+    command.stdin(Stdio::null());
     let messages = child.stderr.take().context("a pipe was asked for")?;
     let messages = thread::spawn(move || last_lines(messages));
     let mut printed = Vec::new();

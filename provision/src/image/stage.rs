@@ -12,11 +12,13 @@
 //! kernel, initramfs, listing
 //! ```
 
-use std::fs::{self, File};
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions};
 use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::base::{Base, KERNEL_HOOK};
@@ -29,13 +31,15 @@ use super::root::Root;
 use super::worker::Has;
 use super::{clean, customize, equip, fail, inside, modules, pack, packages, policy, source, tree};
 use crate::initramfs::{self, RamdiskRecipe, Recipe};
-use crate::model::image::{KernelSource, PackFormat};
-use crate::model::{HostKeys, Image, ImageSource};
+use crate::model::image::{FileContent, KernelSource, PackFormat};
+use crate::model::{AbsPath, HostKeys, Image, ImageSource};
 use crate::store::{Digest, InitramfsContents, Package};
 
 /// What is known of a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Meta {
+    /// Of each file beside this one its digest.
+    pub(super) files: BTreeMap<String, Digest>,
     /// The base root in the cache that it was made from, if any.
     pub(super) base: Option<Digest>,
     pub(super) kernel_version: String,
@@ -50,9 +54,41 @@ pub(super) struct Stage {
     pub(super) meta: Meta,
 }
 
+/// The files of a stage that images are made of.
+const FILES: [&str; 7] = [
+    "kernel",
+    "initramfs",
+    "packed",
+    "packed-without-usr",
+    "ramdisk",
+    "ramdisk-without-usr",
+    "listing",
+];
+
 impl Stage {
-    /// Opens the one at this directory; none if it is not there.
+    /// Opens the one at this directory; none if it is not there. Reads all of it: what is damaged is an error, for an image made
+    /// of it would have a digest that fits the damage.
     pub(super) fn open(directory: PathBuf) -> anyhow::Result<Option<Self>> {
+        let Some(stage) = Self::look(directory)? else {
+            return Ok(None);
+        };
+        for (name, digest) in &stage.meta.files {
+            let path = stage.file(name);
+            let (found, _) = File::open(&path)
+                .and_then(Digest::of_reader)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            if found != *digest {
+                bail!(
+                    "{} is damaged: its SHA-256 is {found}, not {digest}",
+                    path.display()
+                );
+            }
+        }
+        Ok(Some(stage))
+    }
+
+    /// Reads what is known of the one at this directory, and nothing else of it.
+    pub(super) fn look(directory: PathBuf) -> anyhow::Result<Option<Self>> {
         let path = directory.join("meta.json");
         if !path.exists() {
             return Ok(None);
@@ -83,7 +119,7 @@ pub(super) fn digest(job: &Job<'_>, base: Option<Digest>) -> anyhow::Result<Dige
     let image = job.image;
     let mut inputs = Inputs::new("stage");
     inputs.value("base", &base);
-    inputs.value("image", image);
+    inputs.value("image", &without_places(image)?);
     inputs.value("wants", &(job.wants.without_usr, job.wants.ramdisk));
     inputs.value("host keys", &keeps_host_keys(job));
     inputs.value("epoch", &job.epoch);
@@ -94,7 +130,7 @@ pub(super) fn digest(job: &Job<'_>, base: Option<Digest>) -> anyhow::Result<Dige
     for (name, text) in equip::texts().chain(initramfs::scripts()) {
         inputs.add(name, text);
     }
-    source::add_inputs(&image.source, &mut inputs)?;
+    source::add_inputs(&image.source, job.store.root(), &mut inputs)?;
     customize::add_inputs(image, &mut inputs)?;
     if let KernelSource::Files { kernel, modules } = &image.kernel {
         inputs.path("kernel", kernel.as_path())?;
@@ -103,11 +139,29 @@ pub(super) fn digest(job: &Job<'_>, base: Option<Digest>) -> anyhow::Result<Dige
     Ok(inputs.digest())
 }
 
+/// The declaration without the places of what is read on the master: that counts by its contents, which are added besides.
+fn without_places(image: &Image) -> anyhow::Result<Image> {
+    let nowhere: AbsPath = "/".parse().context("/ is a path")?;
+    let mut image = image.clone();
+    match &mut image.source {
+        ImageSource::Directory { path, .. }
+        | ImageSource::Tar { path }
+        | ImageSource::Oci { path, .. } => *path = nowhere.clone(),
+        ImageSource::Debootstrap(_) | ImageSource::Master { .. } => {}
+    }
+    for file in &mut image.files {
+        if let FileContent::Copy(path) = &mut file.content {
+            *path = nowhere.clone();
+        }
+    }
+    Ok(image)
+}
+
 /// Makes a stage in an empty directory. What was found wrong with the root is given back; with an error among it the
 /// stage is of no use.
 pub(super) fn make(
     job: &Job<'_>,
-    base: Option<(Digest, &Path)>,
+    base: Option<(Digest, File)>,
     directory: &Path,
 ) -> anyhow::Result<Vec<Finding>> {
     let image = job.image;
@@ -119,14 +173,13 @@ pub(super) fn make(
     let epoch = job.created().to_string();
     let variables = [("SOURCE_DATE_EPOCH", &*epoch)];
 
+    let base_digest = base.as_ref().map(|(digest, _)| *digest);
     if let Some((_, archive)) = base {
         job.step("unpacking the base root");
-        let archive =
-            File::open(archive).with_context(|| format!("cannot open {}", archive.display()))?;
         inside::unpack(&root, archive, false)?;
     } else {
         job.step("copying the source");
-        source::fill(&root, image, &work, job.store.root())
+        source::fill(job, &root, &work)
             .with_context(|| format!("the source of the image {}", image.name))?;
         let names: Vec<String> = image.packages.iter().map(ToString::to_string).collect();
         customize::install(&root, &names, &variables)?;
@@ -148,7 +201,7 @@ pub(super) fn make(
     trim(job, &root, &kernel)?;
     fail::here("configured");
     fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
-    of_root(job, &root, &kernel, base.map(|(digest, _)| digest))
+    of_root(job, &root, &kernel, base_digest)
 }
 
 /// Makes a stage of a finished root, which lies in the stage's directory. What was found wrong with the root is given back.
@@ -161,6 +214,11 @@ pub(super) fn of_root(
     let directory = root.path().parent().context("a root lies in a stage")?;
     clean::clean(root, job.image.strip_docs, keeps_host_keys(job))?;
     inside::make_mount_points(root)?;
+    // Whose the source's directory is, and who may look into it, is not the image's affair; and sshd lets nobody into a
+    // root that others may write to.
+    lchown(root.path(), Some(0), Some(0))
+        .and_then(|()| fs::set_permissions(root.path(), Permissions::from_mode(0o755)))
+        .with_context(|| format!("cannot give {} to root", root.path().display()))?;
     let expected = Expected {
         kernel: Some(&kernel.release),
         worker: false,
@@ -187,7 +245,18 @@ pub(super) fn of_root(
     let mut listing = Listing::of(root.path(), "")?;
     listing.lay_over(Listing::of(&layer, "")?);
     write(&directory.join("listing"), listing.to_string().as_bytes())?;
+    let mut files = BTreeMap::new();
+    for name in FILES {
+        let path = directory.join(name);
+        if path.exists() {
+            let (digest, _) = File::open(&path)
+                .and_then(Digest::of_reader)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            files.insert(name.to_owned(), digest);
+        }
+    }
     let meta = Meta {
+        files,
         base,
         kernel_version: kernel.release.clone(),
         contents,
@@ -303,7 +372,7 @@ fn move_opt(root: &Root, layer: &Path) -> anyhow::Result<()> {
     }
     let from = root.resolve_parent("opt")?;
     if fs::symlink_metadata(&from).is_ok_and(|metadata| metadata.is_symlink()) {
-        anyhow::bail!("/opt of the image is a link; make it a directory");
+        bail!("/opt of the image is a link; make it a directory");
     }
     let to = layer.join("opt");
     fs::rename(&from, &to).with_context(|| format!("cannot move {}", from.display()))

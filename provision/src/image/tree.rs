@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{self, Metadata, Permissions};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 /// The largest extended attribute of Linux.
 const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
@@ -20,6 +21,11 @@ pub(super) struct Filter {
     patterns: Gitignore,
     /// Not even looked into: other file systems, such as mounted network ones.
     one_file_system: bool,
+    /// Whether files go while they are copied, as in a system that runs.
+    may_vanish: bool,
+    /// Is called before something is copied.
+    #[cfg(test)]
+    before: Option<fn(&Path)>,
 }
 
 impl Filter {
@@ -38,7 +44,16 @@ impl Filter {
                 .build()
                 .context("the patterns of what is left out")?,
             one_file_system: false,
+            may_vanish: false,
+            #[cfg(test)]
+            before: None,
         })
+    }
+
+    /// Leaves out what is gone when its turn comes.
+    pub(super) fn of_a_running_system(mut self) -> Self {
+        self.may_vanish = true;
+        self
     }
 
     /// Stays on the file system that it begins on.
@@ -47,7 +62,22 @@ impl Filter {
         self
     }
 
-    fn leaves_out(&self, path: &Path, is_directory: bool) -> bool {
+    /// The result; none if what it is of is gone, and may be.
+    fn unless_gone<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+        let is_gone = |error: &anyhow::Error| {
+            error.chain().any(|cause| {
+                let of_system = cause.downcast_ref::<io::Error>();
+                of_system.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+            })
+        };
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if self.may_vanish && is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn leaves_out(&self, path: &Path, is_directory: bool) -> bool {
         self.patterns.matched(path, is_directory).is_ignore()
     }
 }
@@ -67,15 +97,35 @@ fn as_gitignore(pattern: &str) -> String {
 }
 
 /// Copies what is below `from` to `to`, which may be there already. `shown` is the path by which
-/// the patterns know `from`.
-pub(super) fn copy(from: &Path, to: &Path, shown: &Path, filter: &Filter) -> anyhow::Result<()> {
+/// the patterns know `from`. Gives how many files went meanwhile, if they may.
+pub(super) fn copy(from: &Path, to: &Path, shown: &Path, filter: &Filter) -> anyhow::Result<usize> {
     let mut walk = WalkDir::new(from)
         .same_file_system(filter.one_file_system)
         .into_iter();
     let mut links: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
     let mut directories = Vec::new();
+    let mut gone = 0;
     while let Some(entry) = walk.next() {
-        let entry = entry.with_context(|| format!("cannot list {}", from.display()))?;
+        let is_top = entry
+            .as_ref()
+            .map_or_else(walkdir::Error::depth, DirEntry::depth)
+            == 0;
+        let entry = entry
+            .map_err(io::Error::from)
+            .with_context(|| format!("cannot list {}", from.display()));
+        let entry = if is_top {
+            entry?
+        } else {
+            let Some(entry) = filter.unless_gone(entry)? else {
+                gone += 1;
+                continue;
+            };
+            entry
+        };
+        #[cfg(test)]
+        if let Some(before) = filter.before {
+            before(entry.path());
+        }
         let below = entry.path().strip_prefix(from).unwrap_or(entry.path());
         let is_directory = entry.file_type().is_dir();
         if filter.leaves_out(&shown.join(below), is_directory) {
@@ -86,24 +136,44 @@ pub(super) fn copy(from: &Path, to: &Path, shown: &Path, filter: &Filter) -> any
         }
         let metadata = entry
             .metadata()
-            .with_context(|| format!("cannot look at {}", entry.path().display()))?;
+            .map_err(io::Error::from)
+            .with_context(|| format!("cannot look at {}", entry.path().display()));
+        let Some(metadata) = filter.unless_gone(metadata)? else {
+            gone += 1;
+            if is_directory {
+                walk.skip_current_dir();
+            }
+            continue;
+        };
         let place = if below.as_os_str().is_empty() {
             to.to_owned()
         } else {
             to.join(below)
         };
-        copy_one(entry.path(), &place, &metadata, &mut links)
-            .with_context(|| format!("cannot copy {}", entry.path().display()))?;
+        let copied = copy_one(entry.path(), &place, &metadata, &mut links)
+            .with_context(|| format!("cannot copy {}", entry.path().display()));
+        if filter.unless_gone(copied)?.is_none() {
+            gone += 1;
+            // Without what belongs to it, it is not what it was.
+            match fs::remove_file(&place) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error)
+                        .with_context(|| format!("cannot remove {}", place.display()));
+                }
+                _ => continue,
+            }
+        }
         if is_directory {
             directories.push((entry.into_path(), place, metadata));
         }
     }
     // Their times change while they are filled.
     for (from, place, metadata) in directories.iter().rev() {
-        attributes(from, place, metadata)
-            .with_context(|| format!("cannot copy {}", from.display()))?;
+        let done = attributes(from, place, metadata)
+            .with_context(|| format!("cannot copy {}", from.display()));
+        filter.unless_gone(done)?;
     }
-    Ok(())
+    Ok(gone)
 }
 
 fn copy_one(
@@ -133,7 +203,10 @@ fn copy_one(
             fs::hard_link(first, place)?;
             return Ok(());
         }
+        fs::copy(from, place)?;
+        attributes(from, place, metadata)?;
         links.insert(file, place.to_owned());
+        return Ok(());
     }
     fs::copy(from, place)?;
     attributes(from, place, metadata)
@@ -155,7 +228,7 @@ fn copy_extended(from: &Path, place: &Path) -> anyhow::Result<()> {
     let length = match rustix::fs::llistxattr(from, &mut names[..]) {
         Ok(length) => length,
         Err(rustix::io::Errno::NOTSUP) => return Ok(()),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(io::Error::from(error).into()),
     };
     for name in names[..length].split(|&byte| byte == 0) {
         // Capabilities and what users set; access control lists belong to the master's users.
@@ -321,5 +394,39 @@ mod tests {
                 .mtime(),
             1234
         );
+    }
+
+    fn take_away(path: &Path) {
+        if path.ends_with("from/b/gone") {
+            fs::remove_dir_all(path).expect("it is there");
+        } else if path.ends_with("from/c") {
+            fs::remove_file(path).expect("it is there");
+        }
+    }
+
+    #[test]
+    fn what_goes_while_a_running_system_is_copied_is_left_out() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let from = directory.path().join("from");
+        for path in ["a/one", "a/two", "b/gone/below", "c"] {
+            write(from.join(path), "text");
+        }
+        let filter = |may_vanish| {
+            let mut filter = Filter::new::<&str>(&[]).expect("no patterns");
+            filter.before = Some(take_away);
+            filter.may_vanish = may_vanish;
+            filter
+        };
+        let to = directory.path().join("to");
+        let gone = copy(&from, &to, Path::new("/"), &filter(true)).expect("the rest is copied");
+        assert_eq!(gone, 2);
+        assert!(to.join("a/one").exists() && to.join("b").is_dir());
+        assert!(!to.join("c").exists() && !to.join("b/gone").exists());
+        // Elsewhere it is an error, and so is a top that is not there.
+        write(from.join("c"), "text");
+        let other = directory.path().join("other");
+        copy(&from, &other, Path::new("/"), &filter(false)).expect_err("c is gone");
+        let missing = directory.path().join("missing");
+        copy(&missing, &other, Path::new("/"), &filter(true)).expect_err("there is nothing");
     }
 }

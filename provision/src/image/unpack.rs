@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use tar::{Archive, EntryType};
+use tar::{Archive, Entry, EntryType};
 
 /// The most entries of an archive.
 const MAX_ENTRIES: u64 = 10_000_000;
@@ -60,6 +60,7 @@ pub(super) fn unpack(archive: impl Read, layer: bool) -> anyhow::Result<Told> {
         let Some(path) = clean(&path)? else {
             continue;
         };
+        refuse_sparse(&mut entry, &path)?;
         let name = path.file_name().unwrap_or_default().as_bytes();
         if layer && name.starts_with(WHITEOUT) {
             told.removed += white_out(&path, name, &ours)?;
@@ -107,6 +108,32 @@ pub(super) fn unpack(archive: impl Read, layer: bool) -> anyhow::Result<Told> {
         bail!("the archive is empty");
     }
     Ok(told)
+}
+
+/// What the archive holds of a sparse file of the posix format is not the file, but a map of it and what is between the holes;
+/// and its path is not the file's.
+fn refuse_sparse(entry: &mut Entry<'_, impl Read>, path: &Path) -> anyhow::Result<()> {
+    let Some(extensions) = entry
+        .pax_extensions()
+        .context("the tar archive is damaged")?
+    else {
+        return Ok(());
+    };
+    let (mut is_sparse, mut name) = (false, path.display().to_string());
+    for extension in extensions {
+        let extension = extension.context("the tar archive is damaged")?;
+        is_sparse |= extension.key_bytes().starts_with(b"GNU.sparse.");
+        if extension.key_bytes() == b"GNU.sparse.name" {
+            name = String::from_utf8_lossy(extension.value_bytes()).into_owned();
+        }
+    }
+    if is_sparse {
+        bail!(
+            "the archive holds {name} as a sparse file of the format posix, which cannot be unpacked; make the archive with \
+             --format=gnu, or without --sparse"
+        );
+    }
+    Ok(())
 }
 
 /// The path from the root; none for the root itself.

@@ -26,6 +26,7 @@ pub(super) struct Users {
     passwd: Vec<Vec<String>>,
     group: Vec<Vec<String>>,
     shadow: Vec<Vec<String>>,
+    gshadow: Vec<Vec<String>>,
     changed: bool,
 }
 
@@ -53,6 +54,7 @@ impl Users {
             passwd: lines("etc/passwd")?,
             group: lines("etc/group")?,
             shadow: lines("etc/shadow")?,
+            gshadow: lines("etc/gshadow")?,
             changed: false,
         })
     }
@@ -75,7 +77,12 @@ impl Users {
         root.write("etc/shadow", text(&self.shadow), 0o640)?;
         // Whose it was it stays, which needs no rights where it was ours.
         let (uid, gid) = old_owner.unwrap_or((0, shadow_group));
-        root.own("etc/shadow", uid, gid)
+        root.own("etc/shadow", uid, gid)?;
+        if self.gshadow.is_empty() {
+            return Ok(());
+        }
+        root.write("etc/gshadow", text(&self.gshadow), 0o640)?;
+        root.own("etc/gshadow", uid, gid)
     }
 
     /// A user's number.
@@ -104,7 +111,7 @@ impl Users {
         })
     }
 
-    /// The names of the users who have a password, as a hash.
+    /// The names of the users and groups who have a password, as a hash.
     pub(super) fn with_passwords(&self) -> Vec<&str> {
         let has = |line: &&Vec<String>| {
             line.get(1).is_some_and(|hash| {
@@ -113,7 +120,12 @@ impl Users {
                     || is_old_hash(hash)
             })
         };
-        let names = self.shadow.iter().chain(&self.passwd).filter(has);
+        // A group without a password has an empty field, and is open to its members only.
+        let is_open = |line: &&Vec<String>| line.get(1).is_some_and(String::is_empty);
+        let groups = self.group.iter().chain(&self.gshadow);
+        let groups = groups.filter(|line| !is_open(line));
+        let names = self.shadow.iter().chain(&self.passwd).chain(groups);
+        let names = names.filter(has);
         names
             .filter_map(|line| line.first())
             .map(String::as_str)
@@ -122,7 +134,10 @@ impl Users {
 
     /// Takes all passwords away: nobody can log in by one.
     pub(super) fn lock(&mut self) {
-        for line in self.shadow.iter_mut().chain(&mut self.passwd) {
+        let users = self.shadow.iter_mut().chain(&mut self.passwd);
+        let groups = self.group.iter_mut().chain(&mut self.gshadow);
+        let groups = groups.filter(|line| line.get(1).is_some_and(|hash| !hash.is_empty()));
+        for line in users.chain(groups) {
             let Some(hash) = line.get_mut(1) else {
                 continue;
             };

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, bail};
 use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSection};
+use object::{Architecture, Endianness, Object, ObjectSection};
 use serde::{Deserialize, Serialize};
 
 use super::listing::Listing;
@@ -123,6 +123,9 @@ impl Needs {
     /// What is needed by these bytes; none if they are no program.
     fn of(program: &[u8]) -> Option<Self> {
         let file = ElfFile64::<Endianness>::parse(program).ok()?;
+        if file.architecture() != Architecture::X86_64 {
+            return None;
+        }
         let mut needs = Self::default();
         let Some(strings) = file.section_by_name(".dynstr") else {
             // It is static.

@@ -55,6 +55,7 @@ pub(super) const NETWORK: &[&str] = &[
     "qlcnic",
     "netxen_nic",
     "be2net",
+    "bna",
     "sky2",
     "skge",
     "marvell",
@@ -76,7 +77,8 @@ pub(super) const NETWORK: &[&str] = &[
     "forcedeth",
     "via_velocity",
     "via_rhine",
-    // Chelsio, Solarflare, AMD, Netronome, Huawei, Pensando
+    // Cisco, Chelsio, Solarflare, AMD, Netronome, Huawei, Pensando
+    "enic",
     "cxgb4",
     "sfc",
     "amd_xgbe",
@@ -87,6 +89,7 @@ pub(super) const NETWORK: &[&str] = &[
     "virtio_net",
     "vmxnet3",
     "hv_netvsc",
+    "mana",
     "xen_netfront",
     "ena",
     "gve",

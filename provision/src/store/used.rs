@@ -1,12 +1,15 @@
 //! What is still needed.
 //!
 //! Generations are somebody else's: this reads any file in them, and takes whatever looks like
-//! a digest for one that is in use. That may keep too much, never too little.
+//! a digest for one that is in use. That may keep too much, never too little. Of the journal of nodes only each
+//! one's last boot counts.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::path::Path;
 
+use serde::Deserialize;
 use walkdir::WalkDir;
 
 use super::{Digest, Store, StoreError};
@@ -14,12 +17,14 @@ use super::{Digest, Store, StoreError};
 /// What must stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InUse {
-    /// Manifests that are published or belong to a generation.
+    /// Manifests that are published, belong to a generation, or were the last that a node has booted.
     pub manifests: BTreeSet<Digest>,
-    /// Artifacts that those manifests or a generation name.
+    /// Artifacts that those manifests, a generation or a node's last boot name.
     pub artifacts: BTreeSet<Digest>,
-    /// Trees that those manifests or a generation name.
+    /// Trees that those manifests, a generation or a node's last boot name.
     pub trees: BTreeSet<Digest>,
+    /// Manifests of those that cannot be read, and why. What they name is not known: all artifacts and trees are in use then.
+    pub damaged: BTreeMap<Digest, String>,
 }
 
 pub(super) fn in_use(store: &Store) -> Result<InUse, StoreError> {
@@ -31,14 +36,26 @@ pub(super) fn in_use(store: &Store) -> Result<InUse, StoreError> {
     if generations.exists() {
         digests_below(&generations, &mut named)?;
     }
+    booted(&store.nodes().join("journal"), &mut named)?;
     let mut used = InUse::default();
     for digest in &named {
-        if store.manifest_path(*digest).exists() {
-            let manifest = store.manifest(*digest)?;
-            used.manifests.insert(*digest);
-            used.artifacts.extend(manifest.artifacts());
-            used.trees.extend(manifest.tree);
+        if !store.manifest_path(*digest).exists() {
+            continue;
         }
+        used.manifests.insert(*digest);
+        match store.manifest(*digest) {
+            Ok(manifest) => {
+                used.artifacts.extend(manifest.artifacts());
+                used.trees.extend(manifest.tree);
+            }
+            Err(error) => {
+                used.damaged.insert(*digest, error.to_string());
+            }
+        }
+    }
+    if !used.damaged.is_empty() {
+        used.artifacts.extend(store.artifacts()?);
+        used.trees.extend(store.trees()?);
     }
     used.artifacts.extend(&named);
     used.trees.extend(&named);
@@ -47,6 +64,64 @@ pub(super) fn in_use(store: &Store) -> Result<InUse, StoreError> {
     used.trees
         .retain(|digest| store.tree_path(*digest).exists());
     Ok(used)
+}
+
+/// A line of the journal of nodes: as much of it as says what a node has booted.
+#[derive(Deserialize)]
+struct Line {
+    boot: Option<OfBoot>,
+    forget: Option<Forget>,
+}
+
+#[derive(Deserialize)]
+struct OfBoot {
+    mac: String,
+    boot: Boot,
+}
+
+#[derive(Deserialize)]
+struct Boot {
+    number: u64,
+    offer: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Forget {
+    mac: String,
+}
+
+/// Adds what each node was last told to boot: a node whose root or /usr is mounted over NFS reads it for as long as it runs, also
+/// when another generation is in force. Of a line that says something else than we know, every digest is taken.
+fn booted(journal: &Path, into: &mut BTreeSet<Digest>) -> Result<(), StoreError> {
+    let failed = |error| StoreError::io("read", journal, error);
+    let file = match File::open(journal) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut last: BTreeMap<String, (u64, Vec<Digest>)> = BTreeMap::new();
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line.map_err(failed)?;
+        let Ok(line) = serde_json::from_slice::<Line>(&line) else {
+            into.extend(digests_in(&line));
+            continue;
+        };
+        if let Some(Forget { mac }) = line.forget {
+            last.remove(&mac);
+        }
+        // Without an offer it is a boot of which nothing but its beginning was heard.
+        if let Some(OfBoot { mac, boot }) = line.boot
+            && let Some(offer) = boot.offer
+        {
+            let digests = digests_in(offer.to_string().as_bytes()).collect();
+            let known = last.entry(mac).or_default();
+            if boot.number >= known.0 {
+                *known = (boot.number, digests);
+            }
+        }
+    }
+    into.extend(last.into_values().flat_map(|(_, digests)| digests));
+    Ok(())
 }
 
 /// Adds every digest that a file below the directory names.

@@ -20,22 +20,34 @@ fn kinds(findings: &serde_json::Value) -> Vec<String> {
     kinds
 }
 
-#[test]
-fn lint_tells_what_should_be_known() {
-    if !can_build() {
-        return;
-    }
-    let rig = Rig::new();
-    let root = rig.path("root");
-    tiny_root(&root);
-    let clean = rig.import(&root);
-    // Of the drivers the tiny kernel has one.
-    assert_eq!(kinds(&clean["findings"]), ["no-driver"]);
-    assert_eq!(kinds(&rig.json(&["lint", "tiny"])), ["no-driver"]);
-
+/// Puts into a root what lint should tell, and what it should not.
+fn spoil(root: &Path) {
     let key = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     write(&root.join("etc/ssl/private/site.key"), key);
     write(&root.join("usr/share/doc/about-keys"), key);
+    write(&root.join("data/site.key"), key);
+    write(
+        &root.join("usr/local/signing.asc"),
+        &key.replace("RSA PRIVATE KEY", "PGP PRIVATE KEY BLOCK"),
+    );
+    write(&root.join("etc/gshadow"), "root:*::\nstaff:$6$a$b::\n");
+    // A name that is known, where nobody knows it, and one that is not root's.
+    for (path, owner) in [("usr/local/bin/sudo", 0), ("usr/bin/passwd", 1000)] {
+        let path = root.join(path);
+        write(&path, "x");
+        std::os::unix::fs::chown(&path, Some(owner), None).expect("we are root");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).expect("ours");
+    }
+    write(&root.join("usr/bin/capable"), "x");
+    rustix::fs::lsetxattr(
+        root.join("usr/bin/capable"),
+        "security.capability",
+        &[
+            1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ],
+        rustix::fs::XattrFlags::empty(),
+    )
+    .expect("we are root");
     write(
         &root.join("etc/shadow"),
         "root:$6$a$b:19000:0:99999:7:::\nann::19000:0:99999:7:::\n",
@@ -60,13 +72,39 @@ fn lint_tells_what_should_be_known() {
         "[Mount]\nWhat=/dev/sdb1\nWhere=/srv/data\n",
     );
     fs::create_dir_all(units.join("local-fs.target.wants")).expect("a directory");
+    fs::create_dir_all(units.join("sysinit.target.wants")).expect("a directory");
+    for unit in ["lvm2-monitor.service", "multipathd.service"] {
+        symlink(
+            format!("/usr/lib/systemd/system/{unit}"),
+            units.join("sysinit.target.wants").join(unit),
+        )
+        .expect("a link");
+    }
+    symlink("/dev/null", units.join("multipathd.service")).expect("a link");
     symlink(
         "../srv-data.mount",
         units.join("local-fs.target.wants/srv-data.mount"),
     )
     .expect("a link");
+}
+
+#[test]
+fn lint_tells_what_should_be_known() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    let clean = rig.import(&root);
+    // Of the drivers the tiny kernel has one.
+    assert_eq!(kinds(&clean["findings"]), ["no-driver"]);
+    assert_eq!(kinds(&rig.json(&["lint", "tiny"])), ["no-driver"]);
+
+    spoil(&root);
     let built = rig.import(&root);
     let expected = [
+        "capability",
         "no-driver",
         "password",
         "private-key",
@@ -78,20 +116,24 @@ fn lint_tells_what_should_be_known() {
     assert_eq!(kinds(&rig.json(&["lint", "tiny"])), expected);
     let told = rig.run(&["lint", "tiny"]);
     for words in [
-        "warning: private-key: /etc/ssl/private/site.key; ",
-        "warning: setuid: /usr/bin/surprise (user 0); ",
-        "hashes of passwords in the image, of ann, root",
+        "warning: private-key: /data/site.key, /etc/ssl/private/site.key, /usr/local/signing.asc; ",
+        "warning: setuid: /usr/bin/passwd (user 1000), /usr/bin/surprise (user 0), /usr/local/bin/sudo (user 0); ",
+        "warning: capability: /usr/bin/capable; ",
+        "lvm2-monitor.service is switched on",
+        "hashes of passwords in the image, of ann, root, staff",
         "the unit srv-data.mount mounts a disk",
         "warning: writable: /srv/open",
     ] {
         assert!(told.contains(words), "{words}\n{told}");
     }
     assert!(
-        !told.contains("about-keys") && !told.contains("sudo"),
+        !told.contains("about-keys")
+            && !told.contains("/usr/bin/sudo")
+            && !told.contains("multipathd"),
         "{told}"
     );
     let told = rig.fails(&["lint", "tiny", "--strict"]);
-    assert!(told.contains("6 findings in the image tiny"), "{told}");
+    assert!(told.contains(" findings in the image tiny"), "{told}");
 }
 
 /// What breaks a root, and what is said of it: name, breaking, message.
@@ -177,6 +219,13 @@ fn a_worker_that_does_not_run_is_found() {
     write(&program, "#!/bin/sh\n");
     let told = rig.fails(&import);
     assert!(told.contains("is no program for x86-64"), "{told}");
+    // One for another processor, of which only the number differs.
+    worker(&program, 1);
+    let mut bytes = fs::read(&program).expect("it is there");
+    bytes[18..20].copy_from_slice(&183u16.to_le_bytes());
+    fs::write(&program, bytes).expect("ours");
+    let told = rig.fails(&import);
+    assert!(told.contains("is no program for x86-64"), "{told}");
     // This test's own program is no worker, and needs a C library that the root does not have.
     fs::copy(env!("CARGO_BIN_EXE_regex-provision"), &program).expect("a file");
     let told = rig.fails(&import);
@@ -251,6 +300,8 @@ fn images_are_listed_shown_and_compared() {
     for words in [
         "image         tiny\n",
         &format!("kernel        {RELEASE}, 8 B\n"),
+        "network       no drivers but those in the kernel itself\n",
+        "firmware      0 files\n",
         "/usr/bin",
         "tiny\n",
     ] {
@@ -312,6 +363,31 @@ fn prune_removes_what_nobody_needs_and_nothing_else() {
         &rig.store().join("generations/4/images.json"),
         &format!("{{\"tiny\":\"{}\"}}\n", digests[1]),
     );
+    // The first one is what a node has booted last; what it booted before, and what a forgotten one did, does not count.
+    let boot = |mac: &str, number: u32, digest: &str| {
+        format!(
+            r#"{{"boot":{{"mac":"{mac}","boot":{{"number":{number},"steps":{{}},"began":1,"last":1,"offer":{{"generation":1,"image":"tiny","manifest":"{digest}","kernel":"{0}","initramfs":"{0}","overlay":"{0}","arguments":""}}}}}}}}"#,
+            "0".repeat(64)
+        ) + "\n"
+    };
+    let journal = rig.store().join("nodes/journal");
+    let (one, two) = ("52:54:00:00:00:01", "52:54:00:00:00:02");
+    let heard = [
+        "{\"format\":1}\n".to_owned(),
+        boot(one, 2, &digests[0]),
+        boot(one, 1, &digests[1]),
+        format!(
+            "{{\"boot\":{{\"mac\":\"{one}\",\"boot\":{{\"number\":3,\"steps\":{{}},\"began\":1,\"last\":1}}}}}}\n"
+        ),
+        boot(two, 1, &digests[0]),
+        format!("{{\"forget\":{{\"mac\":\"{two}\"}}}}\n"),
+    ];
+    write(&journal, &heard.concat());
+    let would = rig.json(&["prune", "--dry-run"]);
+    assert_eq!(would["images"], serde_json::json!([]));
+    assert_eq!(would["trees"], serde_json::json!([]));
+    // It boots again, something newer.
+    write(&journal, &(heard.concat() + &boot(one, 4, &digests[2])));
     let would = rig.json(&["prune", "--dry-run"]);
     assert_eq!(would["images"], serde_json::json!([digests[0]]));
     assert_eq!(rig.names("manifests").len(), 3);
@@ -329,6 +405,7 @@ fn prune_removes_what_nobody_needs_and_nothing_else() {
         let shown = rig.json(&["show", digest]);
         rig.unpacked(&shown["manifest"], digest);
     }
+    fs::remove_file(&journal).expect("ours");
     // Another image's name is taken away by hand: its cache goes too.
     fs::remove_file(rig.store().join("images/tiny")).expect("ours");
     let pruned = rig.json(&["prune"]);
@@ -399,4 +476,105 @@ fn limits_and_wrong_names_are_told_before_anything_is_done() {
     refused(&["image", "build", "tiny"], "building an image needs root");
     refused(&["serve"], "running dnsmasq needs root");
     assert!(!rig.store().exists());
+}
+
+#[test]
+fn what_is_no_store_stays_what_it_is() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    for arguments in [
+        &["prune", "--store", "typo"][..],
+        &["prune", "-n", "--store", "typo"],
+    ] {
+        let told = rig.fails(arguments);
+        let typo = rig.path("typo");
+        assert!(told.contains(text(&typo)), "{told}");
+        assert!(!typo.exists());
+    }
+    assert_eq!(rig.run(&["list", "--store", "typo"]), "");
+    assert!(!rig.path("typo").exists());
+    let told = rig.fails(&["import", "tiny", "--no-worker", "--oci", "typo"]);
+    assert!(told.contains(text(&rig.path("typo"))), "{told}");
+    fs::create_dir(rig.path("empty")).expect("a directory");
+    let told = rig.fails(&["import", "tiny", "--no-worker", "--oci", "empty"]);
+    assert!(told.contains(text(&rig.path("empty"))), "{told}");
+    // A store that would be copied into itself, and at each import anew.
+    let root = rig.path("root");
+    tiny_root(&root);
+    let store = root.join("srv/store");
+    let told = rig.fails(&[
+        "import",
+        "tiny",
+        "--no-worker",
+        "--directory",
+        text(&root),
+        "--store",
+        text(&store),
+    ]);
+    assert!(told.contains("lies below"), "{told}");
+}
+
+#[test]
+fn one_damaged_image_does_not_hide_the_others() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    let import =
+        |name: &str| rig.json(&["import", name, "--no-worker", "--directory", text(&root)]);
+    let old = import("tiny");
+    write(&root.join("etc/motd"), "new");
+    import("tiny");
+    let other = import("other");
+    let digest = other["digest"].as_str().expect("text");
+    let manifest = rig.store().join(format!("manifests/{digest}.json"));
+    let mut bytes = fs::read(&manifest).expect("it is there");
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    fs::write(&manifest, bytes).expect("we are root");
+
+    let output = rig.output(&["list"]);
+    let (listed, told) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(
+        listed.contains("tiny") && !listed.contains("other"),
+        "{listed}"
+    );
+    assert!(told.contains(digest), "{told}");
+    // What it names cannot be known: nothing of that kind is removed.
+    let artifacts = rig.names("artifacts");
+    let told = rig.fails(&["prune"]);
+    assert!(told.contains(digest), "{told}");
+    let old = format!("{}.json", old["digest"].as_str().expect("text"));
+    assert!(!rig.names("manifests").contains(&old));
+    assert!(manifest.exists());
+    assert_eq!(rig.names("artifacts"), artifacts);
+    // As told: it is built again.
+    import("other");
+    rig.run(&["list"]);
+    rig.run(&["prune"]);
+    assert!(rig.names("artifacts").len() < artifacts.len());
+}
+
+/// What an image is made from counts, not where that lies.
+#[test]
+fn the_same_from_another_place_is_the_same_image() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let (one, two) = (rig.path("one"), rig.path("two"));
+    tiny_root(&one);
+    tiny_root(&two);
+    let first = rig.import(&one);
+    let second = rig.import(&two);
+    assert_eq!(first["digest"], second["digest"]);
+    assert_eq!(second["new"], false);
 }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 
-use regexctl_provision::image::fail::STEPS;
+use regexctl_provision::image::fail::{PRUNE_STEPS, STEPS};
 use regexctl_provision::store::Store;
 
 use crate::rig::{Rig, can_build, text, tiny_root, worker, write};
@@ -127,4 +128,175 @@ fn two_builds_of_one_image_do_not_mix() {
     let output = first.wait_with_output().expect("it is ours");
     assert!(output.status.success());
     is_whole(&rig);
+}
+
+/// Changes a byte of a file, or cuts its end off.
+fn damage(path: &Path, is_cut: bool) {
+    let mut bytes = fs::read(path).expect("it is there");
+    if is_cut {
+        bytes.pop();
+    } else {
+        bytes[0] ^= 1;
+    }
+    fs::write(path, bytes).expect("we are root");
+}
+
+#[test]
+fn a_damaged_image_is_mended_by_the_next_build() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    let built = rig.import(&root);
+    let manifest = &built["manifest"];
+    for what in ["root", "kernel", "initramfs", "listing"] {
+        for is_cut in [false, true] {
+            let digest = &manifest[what]["sha256"];
+            damage(&rig.artifact(digest), is_cut);
+            let output = rig.output(&["import", "tiny", "--no-worker", "--directory", text(&root)]);
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{what}: {told}");
+            let named = digest.as_str().expect("text");
+            assert!(
+                told.contains(named) && told.contains("damaged"),
+                "{what}: {told}"
+            );
+            is_whole(&rig);
+            assert_eq!(rig.json(&["show", "tiny"])["digest"], built["digest"]);
+            assert_eq!(rig.import(&root)["new"], false, "{what}");
+        }
+    }
+}
+
+/// A stage in the cache is what most images are made of: nothing damaged gets out of it under a digest that fits.
+#[test]
+fn a_damaged_stage_is_made_again() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    let program = rig.path("regex-worker");
+    let mut version = 1;
+    worker(&program, version);
+    let import = [
+        "import",
+        "tiny",
+        "--ramdisk",
+        "--without-usr",
+        "--directory",
+        text(&root),
+        "--worker",
+        text(&program),
+    ];
+    let first = rig.json(&import);
+    for file in [
+        "kernel",
+        "initramfs",
+        "packed",
+        "packed-without-usr",
+        "ramdisk",
+        "ramdisk-without-usr",
+        "listing",
+    ] {
+        let stage = rig.names("cache/stage/tiny").concat();
+        let path = rig.store().join("cache/stage/tiny").join(stage).join(file);
+        damage(&path, false);
+        version += 1;
+        worker(&program, version);
+        let output = rig.output(&import);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{file}: {told}");
+        assert!(told.contains(text(&path)), "{file}: {told}");
+        is_whole(&rig);
+        let shown = rig.json(&["show", "tiny"]);
+        for what in ["kernel", "initramfs"] {
+            assert_eq!(shown["manifest"][what], first["manifest"][what], "{file}");
+        }
+        rig.unpacked(&shown["manifest"], file);
+    }
+}
+
+/// The first build of an image has a stage before it has a name.
+#[test]
+fn prune_leaves_the_stage_of_an_image_that_is_being_built() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    // A store is one that was written to before.
+    write(&rig.store().join("lock"), "");
+    let stage = rig.store().join("cache/stage");
+    write(&stage.join("new/0123/kernel"), "a kernel");
+    let lock = fs::File::create(stage.join("new.lock")).expect("a file");
+    lock.lock().expect("it is ours");
+    rig.run(&["prune"]);
+    assert!(stage.join("new/0123/kernel").exists());
+    drop(lock);
+    rig.run(&["prune"]);
+    assert!(!stage.join("new").exists());
+}
+
+#[test]
+fn a_kill_at_any_step_of_prune_or_of_a_commit_leaves_an_image_that_is_whole() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    let import = |motd: &str| {
+        write(&root.join("etc/motd"), motd);
+        let arguments = ["import", "tiny", "--no-worker", "--tree", "--directory"];
+        rig.json(&[&arguments[..], &[text(&root)]].concat())
+    };
+    let dies = |arguments: &[&str], step: &str| {
+        let mut command = rig.command(arguments);
+        let output = command.env("REGEX_PROVISION_DIE_AT", step).output();
+        let output = output.expect("it can be started");
+        assert_eq!(output.status.signal(), Some(9), "{step}");
+        is_whole(&rig);
+    };
+    for step in PRUNE_STEPS {
+        import("old");
+        let built = import(step);
+        // A stage without an image, as of one whose first build was killed.
+        write(
+            &rig.store().join("cache/stage/left/0123/kernel"),
+            "a kernel",
+        );
+        dies(&["prune"], step);
+        assert_eq!(
+            rig.json(&["show", "tiny"])["digest"],
+            built["digest"],
+            "{step}"
+        );
+        rig.run(&["prune"]);
+        is_whole(&rig);
+        assert_eq!(rig.names("tmp"), Vec::<String>::new(), "{step}");
+        assert_eq!(rig.names("manifests").len(), 1, "{step}");
+        assert_eq!(rig.names("trees").len(), 1, "{step}");
+        assert_eq!(rig.names("cache/stage"), ["tiny", "tiny.lock"], "{step}");
+    }
+    for step in [
+        "packed",
+        "stage kept",
+        "layered",
+        "artifacts",
+        "manifest",
+        "published",
+    ] {
+        let before = rig.published("tiny");
+        let touched = format!("/etc/{}", step.replace(' ', "-"));
+        let shell = ["shell", "tiny", "--commit", "--", "/bin/touch", &touched];
+        dies(&shell, step);
+        let is_new = rig.published("tiny") != before;
+        assert_eq!(is_new, step == "published", "{step}");
+        rig.run(&shell);
+        is_whole(&rig);
+        assert_eq!(rig.names("tmp"), Vec::<String>::new(), "{step}");
+    }
 }

@@ -5,7 +5,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
-use crate::rig::{BUSYBOX, RELEASE, Rig, can_build, text, tiny_root, worker, write};
+use crate::rig::{
+    BUSYBOX, RELEASE, Rig, belongs_to_root, can_build, text, tiny_root, worker, write,
+};
 
 #[test]
 fn a_directory_becomes_an_image_without_what_belongs_to_one_machine() {
@@ -180,6 +182,74 @@ fn an_archive_cannot_reach_out_of_the_image() {
     assert!(!outside.join("planted").exists());
 }
 
+/// What is refused is refused at once, whatever comes behind it.
+#[test]
+fn a_large_archive_is_refused_at_its_first_entry() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, size) in [("a/../../x", 1), ("large", 20 << 20)] {
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(size);
+        header.set_mode(0o644);
+        header.set_cksum();
+        let bytes = vec![0; usize::try_from(size).expect("it is small")];
+        archive.append(&header, &*bytes).expect("into memory");
+    }
+    let path = rig.path("bad.tar");
+    fs::write(&path, archive.into_inner().expect("into memory")).expect("a file");
+    let import = rig.command(&["import", "tiny", "--no-worker", "--tar", text(&path)]);
+    let output = Command::new("timeout")
+        .arg("60")
+        .arg(import.get_program())
+        .args(import.get_args())
+        .current_dir(rig.directory.path())
+        .output()
+        .expect("timeout is there");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("with `..`"), "{told}");
+}
+
+/// As `tar -S --format=posix` writes them: what the archive holds of the file is not the file.
+#[test]
+fn a_sparse_file_in_a_posix_archive_is_refused() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    write(&root.join("etc/end"), "");
+    let sparse = fs::File::create(root.join("etc/sparse")).expect("a file");
+    sparse.set_len(8 << 20).expect("ours");
+    std::os::unix::fs::FileExt::write_at(&sparse, b"data", 4 << 20).expect("ours");
+    let archive = rig.path("sparse.tar");
+    for (format, is_good) in [("gnu", true), ("posix", false)] {
+        let packed = Command::new("tar")
+            .args(["--create", "--sparse", "--format", format, "--file"])
+            .args([text(&archive), "-C", text(&root), "."])
+            .status()
+            .expect("tar is there");
+        assert!(packed.success());
+        let import = ["import", "tiny", "--no-worker", "--tar", text(&archive)];
+        if is_good {
+            let built = rig.json(&import);
+            let unpacked = rig.unpacked(&built["manifest"], format);
+            let same = fs::read(unpacked.join("etc/sparse")).expect("it is there")
+                == fs::read(root.join("etc/sparse")).expect("it is there");
+            assert!(same);
+        } else {
+            let told = rig.fails(&import);
+            assert!(told.contains("etc/sparse"), "{told}");
+            assert!(told.contains("--format=gnu"), "{told}");
+        }
+    }
+}
+
 #[test]
 fn all_that_a_declaration_says_is_done() {
     if !can_build() {
@@ -342,6 +412,9 @@ fn a_new_worker_alone_does_not_touch_the_rest() {
         let root = rig.path("root");
         tiny_root(&root);
         write(&root.join("opt/own/file"), "of the root");
+        // Whose the imported directory is, and who may look into it, is the master's affair.
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o2770)).expect("ours");
+        std::os::unix::fs::chown(&root, Some(1234), Some(1234)).expect("we are root");
         rig.cluster(&format!(
             "[image.tiny]\nformat = \"{format}\"\nsource = {{ kind = \"directory\", path = \"{}\" }}\n",
             root.display()
@@ -380,6 +453,7 @@ fn a_new_worker_alone_does_not_touch_the_rest() {
                 .store()
                 .join("trees")
                 .join(manifest["tree"].as_str().expect("a tree was wanted"));
+            belongs_to_root(&tree);
             for root in [&unpacked, &tree] {
                 let told = &manifest["worker"]["sha256"];
                 let bytes =

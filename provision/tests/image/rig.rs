@@ -157,6 +157,7 @@ impl Rig {
         } else {
             Command::new("fsck.erofs")
                 .arg(format!("--extract={}", to.display()))
+                .arg("--preserve")
                 .arg(&packed)
                 .output()
         };
@@ -166,12 +167,7 @@ impl Rig {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        // Into a root that everybody may write to, sshd lets nobody.
-        if manifest["root"]["format"] == "squashfs" {
-            let root = fs::metadata(&to).expect("it is there");
-            let (mode, owner) = (root.mode() & 0o7777, root.uid());
-            assert_eq!((mode, owner), (0o755, 0), "{mode:o}");
-        }
+        belongs_to_root(&to);
         to
     }
 
@@ -203,6 +199,13 @@ impl Rig {
         names.sort();
         names
     }
+}
+
+/// Into a root that everybody may write to, sshd lets nobody.
+pub(crate) fn belongs_to_root(directory: &Path) {
+    let root = fs::metadata(directory).expect("it is there");
+    let about = (root.mode() & 0o7777, root.uid(), root.gid());
+    assert_eq!(about, (0o755, 0, 0), "{}", directory.display());
 }
 
 /// A root with a shell, an init and a kernel, all of them next to nothing.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Stdio;
@@ -187,4 +188,53 @@ fn nothing_is_left_of_a_shell_that_was_killed() {
     rig.run(&["prune"]);
     assert_eq!(rig.names("tmp"), Vec::<String>::new());
     assert!(Path::new("/dev/null").exists());
+}
+
+#[test]
+fn a_commit_keeps_all_that_belongs_to_files() {
+    if !can_build() {
+        return;
+    }
+    // What `setcap cap_net_raw+ep` writes.
+    let capability = [
+        1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    for format in ["squashfs", "erofs"] {
+        let rig = Rig::new();
+        let root = rig.path("root");
+        tiny_root(&root);
+        let ping = root.join("usr/bin/ping");
+        fs::write(&ping, "x").expect("a file");
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::lsetxattr(&ping, "security.capability", &capability, flags)
+            .expect("we are root");
+        fs::hard_link(root.join("etc/group"), root.join("etc/second")).expect("a link");
+        rig.cluster(&format!(
+            "[image.tiny]\nworker = false\nformat = \"{format}\"\nsource = {{ kind = \"directory\", path = \"{}\" }}\n",
+            root.display()
+        ));
+        rig.run(&["build", "tiny"]);
+        rig.run(&["shell", "tiny", "--commit", "--", "/bin/touch", "/etc/kept"]);
+        let shown = rig.json(&["show", "tiny"]);
+        let packed = rig.artifact(&shown["manifest"]["root"]["sha256"]);
+        // As a node sees it. The mount is gone with the process that made it.
+        let copy = rig.path("copy");
+        let script = "mount -o loop,ro \"$1\" /mnt && cp -a /mnt \"$2\"";
+        let output = std::process::Command::new("unshare")
+            .args(["--mount", "sh", "-ec", script, "sh"])
+            .args([&packed, &copy])
+            .output()
+            .expect("unshare is there");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{format}: {told}");
+        assert!(copy.join("etc/kept").exists(), "{format}");
+        let links = fs::metadata(copy.join("etc/group"))
+            .expect("it is there")
+            .nlink();
+        assert_eq!(links, 2, "{format}");
+        let mut value = [0; 64];
+        let ping = copy.join("usr/bin/ping");
+        let length = rustix::fs::lgetxattr(ping, "security.capability", &mut value[..]);
+        assert_eq!(value[..length.expect(format)], capability, "{format}");
+    }
 }

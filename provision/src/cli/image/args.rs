@@ -323,7 +323,8 @@ pub(in crate::cli) struct DiffArgs {
     pub(in crate::cli) store: StoreArgs,
 }
 
-/// Remove images that are neither published nor part of a generation, and files that nobody names.
+/// Remove images that are neither published, nor part of a generation, nor what a node has booted last; and files that nobody
+/// names.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::output::{counted, table};
 use crate::image::{Change, Contents, Difference};
+use crate::initramfs;
 use crate::store::{Digest, Manifest};
 
 /// A number of bytes, rounded: `86.3 MB`.
@@ -80,6 +81,11 @@ pub(super) fn shown(
             ),
         ),
     ];
+    let modules = &manifest.initramfs_contents.modules;
+    let firmware = manifest.initramfs_contents.firmware.len();
+    rows.push(("network", drivers(modules, initramfs::network_modules())));
+    rows.push(("disks", drivers(modules, initramfs::storage_modules())));
+    rows.push(("firmware", counted(firmware, "file")));
     if let Some(ramdisk) = manifest.ramdisk {
         rows.push(("ramdisk", bytes(ramdisk.size)));
     }
@@ -114,6 +120,18 @@ pub(super) fn shown(
         text.push_str(&table(&rows));
     }
     text
+}
+
+/// The names of those drivers that an initramfs has.
+fn drivers(has: &[String], known: impl Iterator<Item = &'static str>) -> String {
+    let mut names: Vec<&str> = known
+        .filter(|name| has.iter().any(|module| module == name))
+        .collect();
+    names.sort_unstable();
+    if names.is_empty() {
+        return "no drivers but those in the kernel itself".to_owned();
+    }
+    names.join(" ")
 }
 
 /// What is different between two images.

@@ -59,7 +59,9 @@ struct Manifest {
 /// What stands for the image: the digest of its manifest, which names all the rest.
 pub(super) fn digest(path: &Path, reference: Option<&str>) -> anyhow::Result<String> {
     if path.is_dir() {
-        return Ok(Layout::at(path).image(reference)?.digest);
+        let image = Layout::at(path).image(reference);
+        let image = image.with_context(|| format!("the OCI image {}", path.display()))?;
+        return Ok(image.digest);
     }
     // Inside an archive the manifest may be anywhere, so the whole archive stands for it.
     let (digest, _) = File::open(path)
