@@ -229,7 +229,7 @@ impl Run {
         );
         self.site.change_dhcp("mode = \"proxy\"");
         let server = neighbour::plain_dhcpd(directory, &machines);
-        self.boot(&machines, server, "worker");
+        let guests = self.boot(&machines, server, "worker");
         let ask = "echo I am $(hostname); cat /root/secret || true";
         let said = self.site.until("they let an administrator in", |site| {
             site.exec("bios,efi", ask)
@@ -238,6 +238,7 @@ impl Run {
             assert!(said.contains(&format!("I am {name}")), "{said}");
         }
         assert!(!said.contains("of the master"), "{said}");
+        drop(guests);
 
         // By then the network's part is over.
         self.say("ISC dhcpd of the site, with what we made for it");
@@ -250,13 +251,13 @@ impl Run {
         self.boot(&machines, server, "verified");
     }
 
-    /// Boots machines with a DHCP server, up to a stage.
-    fn boot(&mut self, machines: &[&Machine], mut server: Daemon, stage: &str) {
+    /// Boots machines with a DHCP server, up to a stage. They run as long as what is given back is held.
+    fn boot(&mut self, machines: &[&Machine], mut server: Daemon, stage: &str) -> Vec<Daemon> {
         let before = machines
             .iter()
             .map(|machine| self.site.boots_of(machine.name));
         let before: Vec<u64> = before.collect();
-        let _guests: Vec<Daemon> = machines.iter().map(|machine| machine.start(&[])).collect();
+        let guests = machines.iter().map(|machine| machine.start(&[])).collect();
         for (machine, before) in machines.iter().zip(before) {
             let name = machine.name;
             let node = self
@@ -274,6 +275,7 @@ impl Run {
             );
         }
         assert!(server.runs(), "{}", rig::tail(&server.log, 20));
+        guests
     }
 }
 
