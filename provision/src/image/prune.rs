@@ -32,14 +32,7 @@ pub struct Pruned {
 /// Removes images, artifacts and trees that are not in use; with `cache` also all that can be made again. With
 /// `dry_run` only says what would go.
 pub fn prune(store: &Store, cache: bool, dry_run: bool) -> anyhow::Result<Pruned> {
-    // To look for what can be removed makes nothing.
-    if !store.root().join("lock").exists() {
-        bail!(
-            "{} holds no images, and never did; name another directory by --store, or build an image",
-            store.root().display()
-        );
-    }
-    // Under the lock, so that nothing is put and not yet named.
+    // Under the lock, so that nothing is put and not yet named; and where there is no store, none is made.
     let mut writer = store.existing()?.lock()?;
     let used = store.in_use()?;
     let not_in = |all: Vec<Digest>, used: &BTreeSet<Digest>| -> Vec<Digest> {

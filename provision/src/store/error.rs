@@ -33,8 +33,8 @@ pub enum StoreError {
     },
     /// There is no store yet.
     #[error(
-        "there are no images and generations in {}; `regex-provision image build` and `apply` make them, and --directory \
-         names another directory",
+        "there are no images and generations in {}; `regex-provision image build` and `apply` make them, and --directory, \
+         or --store of `image`, names another directory",
         .0.display()
     )]
     NoStore(PathBuf),

@@ -227,8 +227,10 @@ fn prune_leaves_the_stage_of_an_image_that_is_being_built() {
         return;
     }
     let rig = Rig::new();
-    // A store is one that was written to before.
-    write(&rig.store().join("lock"), "");
+    // A store is known by these.
+    for name in ["artifacts", "manifests"] {
+        fs::create_dir_all(rig.store().join(name)).expect("ours");
+    }
     let stage = rig.store().join("cache/stage");
     write(&stage.join("new/0123/kernel"), "a kernel");
     let lock = fs::File::create(stage.join("new.lock")).expect("a file");
