@@ -9,7 +9,8 @@
 //!   artifact is fetched whole and its digest is checked.
 //! - `crowd`: nodes boot at once, as tests/machines/serve/crowd.rs has it: scripts, kernel, initramfs, root, overlay
 //!   and reports, every artifact checked by its digest. They boot until the server remembers as many boots of each as
-//!   it ever does, since that is what takes most of its memory. The first node that fails ends the benchmark.
+//!   it ever does, since that is what takes most of its memory. The first node that fails ends the benchmark. Then the same
+//!   in a network of its own, where dnsmasq, run by the server, gives each node its address first; that needs root.
 //!
 //! Clients and server share the cores. So `fetch` is measured twice: with clients that have the kernel throw away what
 //! has arrived (`MSG_TRUNC`, see `fetch`), which leaves most of the time to the server, as where clients are other
@@ -35,6 +36,7 @@ mod harness;
 mod serve {
     pub(crate) mod client;
     pub(crate) mod crowd;
+    pub(crate) mod dhcp;
     pub(crate) mod site;
 }
 
@@ -42,7 +44,7 @@ use std::process::ExitCode;
 
 use fetch::Reading;
 use regexctl_provision::status::record::BOOTS_KEPT;
-use serve::crowd::{self, percentile};
+use serve::crowd::{self, Place, percentile};
 use serve::site::Site;
 use shared::{Bound, Target, judge, median};
 
@@ -91,7 +93,9 @@ fn main() -> ExitCode {
     // A socket for each node that boots.
     process::raise_open_files();
     let [rate, peak] = fetch_artifact(&size);
-    judge(&[rate, peak, boot_crowd(&size)], quick)
+    let crowd = boot_crowd(&size);
+    boot_crowd_with_dhcp(&size);
+    judge(&[rate, peak, crowd], quick)
 }
 
 fn fetch_artifact(size: &Size) -> [Target; 2] {
@@ -181,10 +185,12 @@ fn boot_crowd(size: &Size) -> Target {
     let mut highest: f64 = 0.0;
     for round in 1..=size.boots {
         let server = site.serve();
-        let took = crowd::boot(server.address, size.nodes).unwrap_or_else(|why| panic!("{why}"));
+        let took = crowd::boot(server.address, size.nodes, Place::Loopback);
+        let took = took.unwrap_or_else(|why| panic!("{why}"));
         let peak = process::peak_mib(server.pid());
         server.end();
-        let [p50, p95, max] = [50, 95, 100].map(|percent| percentile(&took, percent).as_secs_f64());
+        let [p50, p95, max] =
+            [50, 95, 100].map(|percent| percentile(&took.all, percent).as_secs_f64());
         println!("| {round} | {p50:.2} | {p95:.2} | {max:.2} | {peak:.1} |");
         highest = highest.max(peak);
     }
@@ -194,4 +200,33 @@ fn boot_crowd(size: &Size) -> Target {
         bound: Bound::AtMost(MOST_MEMORY),
         measured: highest,
     }
+}
+
+/// The same with what comes before: each node is given its address by dnsmasq, which the server runs, as at a small site.
+fn boot_crowd_with_dhcp(size: &Size) {
+    let network = rustix::process::geteuid().is_root().then(Site::network);
+    let Some(network) = network.flatten() else {
+        println!("\nnot root: nodes that ask for their addresses are NOT measured");
+        return;
+    };
+    let site = Site::new(size.nodes, "");
+    site.build("one");
+    site.apply(1);
+    println!(
+        "\n{} nodes at once that ask dnsmasq for their addresses, then boot\n",
+        size.nodes
+    );
+    println!("| round | address p50 s | p95 s | max s | up p50 s | p95 s | max s |");
+    println!("|---|---|---|---|---|---|---|");
+    for round in 1..=size.rounds {
+        let server = site.serve_in(&network);
+        let took = crowd::boot(server.address, size.nodes, Place::Network(&network));
+        let took = took.unwrap_or_else(|why| panic!("{why}"));
+        server.end();
+        let row = [&took.dhcp, &took.all].into_iter().flat_map(|times| {
+            [50, 95, 100].map(|percent| format!("{:.2}", percentile(times, percent).as_secs_f64()))
+        });
+        println!("| {round} | {} |", row.collect::<Vec<_>>().join(" | "));
+    }
+    println!("\nevery node was given its address and booted, in every round");
 }

@@ -20,6 +20,10 @@ use super::{
 };
 use crate::model::MacAddr;
 
+/// How far the log of dnsmasq may be behind what nodes ask over HTTP, when many boot at once. No machine begins to boot
+/// again in that time.
+const LOG_LAG: Duration = Duration::from_secs(5);
+
 /// How long after the last time a machine may ask for its script again, for the same boot: its
 /// loader tries again what has failed.
 pub const RETRY_WINDOW: Duration = Duration::from_secs(15);
@@ -270,6 +274,7 @@ impl Board {
         let record = self.records.entry(mac).or_default();
         let goes_on = record.current().is_some_and(|boot| match client {
             _ if !asks => true,
+            _ if at.since(boot.began) <= LOG_LAG => true,
             Client::Firmware => !boot.is_at_least(Stage::Loader),
             // Its own loader asks, or one that the firmware has fetched.
             Client::Ipxe | Client::Other => !boot.is_at_least(Stage::Script),

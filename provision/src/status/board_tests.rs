@@ -453,3 +453,27 @@ proptest! {
         prop_assert_eq!(board.unknown(), whole.unknown());
     }
 }
+
+/// Many boot at once, and what they ask over HTTP is heard before what they asked dnsmasq.
+#[test]
+fn a_log_that_is_behind_begins_no_other_boot() {
+    let mut board = board();
+    board.hear(seconds(10), script(1));
+    board.hear(seconds(11), report(1, "a", Stage::Kernel, true));
+    for said in [
+        Dhcp::Discover,
+        Dhcp::Offer(IP),
+        Dhcp::Request,
+        Dhcp::Ack(IP),
+    ] {
+        board.hear(seconds(12), dhcp(1, Client::Firmware, said));
+    }
+    board.hear(seconds(12), dhcp(1, Client::Ipxe, Dhcp::Discover));
+    let boots = |board: &Board| board.record(mac(1)).expect("it is known").boots.clone();
+    let of_one = boots(&board);
+    assert_eq!(of_one.len(), 1);
+    assert!(of_one[0].steps.contains_key(&Stage::Dhcp));
+    // So late it is the next one.
+    board.hear(seconds(16), dhcp(1, Client::Firmware, Dhcp::Discover));
+    assert_eq!(boots(&board).len(), 2);
+}

@@ -4,10 +4,13 @@ use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The password of every BMC here; no output may hold it.
 pub(crate) const PASSWORD: &str = "s3cret";
@@ -133,6 +136,14 @@ impl Namespace {
             missing("a network namespace");
             None
         }
+    }
+
+    /// Moves the thread that calls into it, for good.
+    pub(crate) fn enter(&self) {
+        let path = format!("/proc/{}/ns/net", self.holder.child.id());
+        let network = fs::File::open(path).expect("the holder runs");
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(network.as_fd(), kind).expect("root may");
     }
 
     /// A program that runs in it.

@@ -3,6 +3,7 @@
 mod boots;
 mod client;
 mod crowd;
+mod dhcp;
 mod hostile;
 mod kept;
 mod looks;

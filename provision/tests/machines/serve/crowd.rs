@@ -1,57 +1,144 @@
 //! Many nodes that boot at once.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Barrier;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use regexctl_provision::status::State;
+use regexctl_provision::status::view::NodeStatus;
+use regexctl_provision::status::{Stage, State};
 use regexctl_provision::store::Digest;
 
+use super::super::harness::{Namespace, needs, until};
 use super::client::{Connection, IPXE};
+use super::dhcp;
 use super::site::{Site, mac};
 
 /// As many as fit into a test of a few seconds where nothing is optimised.
 const NODES: usize = if cfg!(debug_assertions) { 200 } else { 1000 };
 
-/// Boots that many nodes at once, each from an address of its own: scripts, kernel, initramfs, root, overlay and reports, every
-/// artifact checked by its digest. Gives how long each took, sorted; the error is that of the first that failed.
-pub(crate) fn boot(server: SocketAddr, nodes: usize) -> Result<Vec<Duration>, String> {
-    let begin = Barrier::new(nodes);
+/// Where nodes are.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// Addresses of loopback, which they simply have.
+    Loopback,
+    /// A network of its own, where they ask a DHCP server first.
+    Network(&'a Namespace),
+}
+
+/// How long nodes took, each list sorted.
+pub(crate) struct Took {
+    /// Until they had an address; empty on loopback.
+    pub(crate) dhcp: Vec<Duration>,
+    /// Until they were up.
+    pub(crate) all: Vec<Duration>,
+}
+
+/// Boots that many nodes at once, each from an address of its own: DHCP, scripts, kernel, initramfs, root, overlay and reports, every
+/// artifact checked by its digest. The error is that of the first that failed.
+pub(crate) fn boot(server: SocketAddr, nodes: usize, place: Place<'_>) -> Result<Took, String> {
+    let asks = usize::from(matches!(place, Place::Network(_)));
+    let begin = Barrier::new(nodes + asks);
+    let (mut tell, heard): (Vec<_>, Vec<_>) = (0..nodes).map(|_| mpsc::channel()).unzip();
     let results: Vec<_> = thread::scope(|scope| {
-        let start = |number| {
-            let begin = &begin;
+        let begin = &begin;
+        let firmware = match place {
+            Place::Loopback => None,
+            Place::Network(network) => Some(scope.spawn(move || {
+                network.enter();
+                let macs: Vec<_> = (0..nodes).map(ethernet).collect();
+                begin.wait();
+                // Whoever still waits when this ends is told by the end of its channel.
+                dhcp::all_ask("br0", &macs, |number, address| {
+                    // A node that has failed already says so itself.
+                    let _ = tell[number].send(address);
+                })
+                .map(|()| tell.clear())
+            })),
+        };
+        let start = |(number, heard): (usize, mpsc::Receiver<Ipv4Addr>)| {
             let boot = move || {
+                if let Place::Network(network) = place {
+                    network.enter();
+                }
                 begin.wait();
                 let began = Instant::now();
-                one(server, number).map(|()| began.elapsed())
+                let address = match place {
+                    Place::Loopback => in_loopback(number),
+                    Place::Network(_) => {
+                        let given = heard.recv().map_err(|_| "no address came".to_owned())?;
+                        if given != in_network(number) {
+                            return Err(format!("node {number} was given {given}"));
+                        }
+                        given
+                    }
+                };
+                let addressed = began.elapsed();
+                one(server, number, address).map(|()| (addressed, began.elapsed()))
             };
             let builder = thread::Builder::new().stack_size(256 << 10);
             builder
                 .spawn_scoped(scope, boot)
                 .expect("a thread can be made")
         };
-        let threads: Vec<_> = (0..nodes).map(start).collect();
-        threads
+        let threads: Vec<_> = heard.into_iter().enumerate().map(start).collect();
+        let joined =
+            |result: thread::Result<_>| result.unwrap_or_else(|_| Err("it panicked".to_owned()));
+        let asked = firmware.map_or(Ok(()), |thread| joined(thread.join()));
+        let mut results: Vec<_> = threads
             .into_iter()
             .map(|thread| {
                 thread
                     .join()
                     .unwrap_or_else(|_| Err("it panicked".to_owned()))
             })
-            .collect()
+            .collect();
+        if let Err(why) = asked {
+            results.insert(0, Err(why));
+        }
+        results
     });
-    let mut took = results.into_iter().collect::<Result<Vec<_>, _>>()?;
-    took.sort_unstable();
-    Ok(took)
+    let took = results.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let sorted = |which: fn(&(Duration, Duration)) -> Duration| {
+        let mut times: Vec<_> = took.iter().map(which).collect();
+        times.sort_unstable();
+        times
+    };
+    let dhcp = if asks == 0 {
+        Vec::new()
+    } else {
+        sorted(|took| took.0)
+    };
+    Ok(Took {
+        dhcp,
+        all: sorted(|took| took.1),
+    })
 }
 
-fn one(server: SocketAddr, number: usize) -> Result<(), String> {
-    // Each its own: what comes from another's address is taken for that one's.
+/// The address of a node on loopback. Each its own: what comes from another's address is taken for that one's.
+fn in_loopback(number: usize) -> Ipv4Addr {
     let [high, low] = u16::try_from(number + 1)
         .expect("there are fewer nodes")
         .to_be_bytes();
-    let address = Ipv4Addr::new(127, 1, high, low);
+    Ipv4Addr::new(127, 1, high, low)
+}
+
+/// The address of a node as the site describes it.
+fn in_network(number: usize) -> Ipv4Addr {
+    let first = u32::from(Ipv4Addr::new(10, 77, 1, 0));
+    Ipv4Addr::from(first + u32::try_from(number).expect("there are fewer nodes"))
+}
+
+/// The Ethernet address of a node.
+fn ethernet(number: usize) -> [u8; 6] {
+    let text = mac(number);
+    let bytes = text
+        .split('-')
+        .map(|byte| u8::from_str_radix(byte, 16).expect("two digits"));
+    bytes.collect::<Vec<_>>().try_into().expect("six bytes")
+}
+
+fn one(server: SocketAddr, number: usize, address: Ipv4Addr) -> Result<(), String> {
     let ask = |line: &str, body: &str| {
         let mut connection = Connection::from(address, server);
         let answer = connection.ask(
@@ -110,8 +197,8 @@ fn many_nodes_boot_at_once_and_none_fails() {
     site.build("one");
     site.apply(1);
     let server = site.serve();
-    let took = boot(server.address, NODES).expect("all boot");
-    let [p50, p95] = [50, 95].map(|percent| percentile(&took, percent));
+    let took = boot(server.address, NODES, Place::Loopback).expect("all boot");
+    let [p50, p95] = [50, 95].map(|percent| percentile(&took.all, percent));
     eprintln!("{NODES} nodes at once: p50 {p50:?}, p95 {p95:?}");
     // A status may be told for a moment longer than it is true.
     let status = server.until("all are up", |status| {
@@ -123,5 +210,37 @@ fn many_nodes_boot_at_once_and_none_fails() {
         .find(|timing| timing.stage == "total")
         .expect("all have booted");
     assert_eq!(total.boots, NODES);
+    server.end();
+}
+
+#[test]
+fn many_nodes_are_given_their_addresses_and_boot_at_once() {
+    if !needs(&["dnsmasq", "ip"]) || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let Some(network) = Site::network() else {
+        return;
+    };
+    let site = Site::new(NODES, "");
+    site.build("one");
+    site.apply(1);
+    let server = site.serve_in(&network);
+    let took = boot(server.address, NODES, Place::Network(&network)).expect("all boot");
+    assert_eq!((took.dhcp.len(), took.all.len()), (NODES, NODES));
+    let [p50, p95] = [50, 95].map(|percent| percentile(&took.dhcp, percent));
+    eprintln!("{NODES} nodes at once: DHCP p50 {p50:?}, p95 {p95:?}");
+    // The log of dnsmasq is read as it comes.
+    until(
+        "all are up, by one boot, and DHCP was heard of each",
+        || {
+            let status = site.status_in(&network)?;
+            let is_up = |node: &NodeStatus| {
+                let boot = node.boot.as_ref()?;
+                let heard = boot.stages.iter().any(|stage| stage.stage == Stage::Dhcp);
+                (node.state == State::Up && boot.number == 1 && heard).then_some(())
+            };
+            status.nodes.iter().try_for_each(is_up)
+        },
+    );
     server.end();
 }

@@ -1,10 +1,10 @@
 //! A directory with images and generations as `image build` and `apply` leave it, and the boot endpoint over it.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::super::harness::until;
+use super::super::harness::{Namespace, until};
 use super::client::get;
 
 /// How large the packed root of an image is.
@@ -239,6 +239,38 @@ impl Site {
             self.command(&["serve", "--no-daemons", "--listen", "127.0.0.1:0"]),
             &self.log(),
         )
+    }
+
+    /// A network as the site describes it, where every address of it is this machine's. None where none can be made.
+    pub(crate) fn network() -> Option<Namespace> {
+        let network = Namespace::new(&["10.77.0.1/16"])?;
+        let route = ["route", "add", "local", "10.77.0.0/16", "dev", "lo"];
+        let added = network.command("ip").args(route).status();
+        assert!(added.is_ok_and(|status| status.success()));
+        Some(network)
+    }
+
+    /// Starts the boot endpoint on such a network, with dnsmasq.
+    pub(crate) fn serve_in(&self, network: &Namespace) -> Server {
+        // dnsmasq does not stay root.
+        fs::set_permissions(self.directory.path(), Permissions::from_mode(0o755))
+            .expect("it is ours");
+        Server::start(self.command_in(network, &["serve"]), &self.log())
+    }
+
+    /// What `status` tells on such a network; none while nobody serves there.
+    pub(crate) fn status_in(&self, network: &Namespace) -> Option<Status> {
+        let output = self.command_in(network, &["status", "--json"]).output();
+        serde_json::from_slice(&output.expect("the program starts").stdout).ok()
+    }
+
+    fn command_in(&self, network: &Namespace, args: &[&str]) -> Command {
+        let mut command = network.command(env!("CARGO_BIN_EXE_regex-provision"));
+        command
+            .args(args)
+            .env("REGEX_PROVISION_FILE", self.file())
+            .stdin(Stdio::null());
+        command
     }
 
     /// What it logs.
