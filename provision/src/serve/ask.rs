@@ -65,15 +65,20 @@ fn own_url(cluster: &Cluster) -> String {
     std::env::var(SERVER).unwrap_or_else(|_| cluster.network.http_url())
 }
 
-/// What the boot endpoint at a URL says.
-pub fn fetch(url: &str) -> anyhow::Result<Status> {
-    let agent = Agent::config_builder()
+/// What speaks to boot endpoints.
+fn agent() -> Agent {
+    Agent::config_builder()
         .timeout_global(Some(ANSWER))
         .timeout_connect(Some(CONNECT))
         .proxy(None)
         .http_status_as_error(false)
         .build()
-        .new_agent();
+        .new_agent()
+}
+
+/// What the boot endpoint at a URL says.
+pub fn fetch(url: &str) -> anyhow::Result<Status> {
+    let agent = agent();
     let get = || -> anyhow::Result<_> {
         let answer = agent
             .get(format!("{}/status.json", url.trim_end_matches('/')))
@@ -123,13 +128,7 @@ pub fn tell_tried(cluster: &Cluster, means: Means, nodes: &[TriedNode]) {
 pub fn forget(cluster: &Cluster, server: Option<&str>, mac: MacAddr) -> anyhow::Result<bool> {
     let own = own_url(cluster);
     let url = server.unwrap_or(&own).trim_end_matches('/');
-    let agent = Agent::config_builder()
-        .timeout_global(Some(ANSWER))
-        .timeout_connect(Some(CONNECT))
-        .proxy(None)
-        .http_status_as_error(false)
-        .build()
-        .new_agent();
+    let agent = agent();
     match agent.post(format!("{url}/forget/{mac}")).send(&[][..]) {
         Ok(answer) if answer.status().is_success() => Ok(true),
         Ok(answer) if answer.status() == 404 => Ok(false),

@@ -76,7 +76,8 @@ async fn it_is_started_again_and_its_last_words_are_kept() {
 #[tokio::test]
 async fn orders_are_followed() {
     let directory = tempfile::tempdir().expect("a directory");
-    let script = "trap 'echo reload' HUP; echo $$; while :; do sleep 0.05; done";
+    // A shell cannot trap what whoever started the tests has it ignore, as nohup does.
+    let script = r#"exec env --default-signal=HUP sh -c 'trap "echo reload" HUP; echo $$; while :; do sleep 0.05; done'"#;
     let mut running = start(shell(directory.path(), script));
     let first: u32 = running.line().await.parse().expect("a number");
     assert_eq!(running.state.status().pid, Some(first));
