@@ -46,6 +46,4 @@ pub use view::{State, Status};
 pub use words::{BootId, MAX_BOOT_ID, MAX_WORDS, NoBootId, Words};
 
 #[cfg(test)]
-mod board_tests;
-#[cfg(test)]
-mod conclude_tests;
+mod tests;

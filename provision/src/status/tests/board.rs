@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::*;
+use super::super::*;
 use crate::model::MacAddr;
 use crate::store::Digest;
 

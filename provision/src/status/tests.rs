@@ -1,0 +1,4 @@
+mod board;
+mod heard;
+mod rounds;
+mod tables;
