@@ -10,6 +10,7 @@
 //! running is not waited for.
 
 mod interrupt;
+mod signals;
 
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,6 +23,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 pub use interrupt::{heed_signals, is_interrupted};
+pub(crate) use signals::on_signals;
 
 /// How much is read from a pipe at once, in bytes.
 const READ_BYTES: usize = 16 << 10;

@@ -3,9 +3,8 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
-use tokio::signal::unix::{SignalKind, signal};
+use crate::process::on_signals;
 
 /// Whether SIGINT, SIGTERM or SIGHUP has come. Until a switch begins they end the process as they always do, for
 /// nothing was changed.
@@ -34,37 +33,8 @@ impl Interrupt {
         if !self.by_signals {
             return Ok(());
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()?;
-        let mut signals = {
-            let _inside = runtime.enter();
-            let kinds = [
-                SignalKind::interrupt(),
-                SignalKind::terminate(),
-                SignalKind::hangup(),
-            ];
-            kinds
-                .into_iter()
-                .map(signal)
-                .collect::<io::Result<Vec<_>>>()?
-        };
         let told = Arc::clone(&self.has_come);
-        // It lives as long as the process.
-        thread::Builder::new()
-            .name("signals".into())
-            .spawn(move || {
-                let any = std::future::poll_fn(|context| {
-                    let mut polled = signals.iter_mut().map(|signal| signal.poll_recv(context));
-                    match polled.find(std::task::Poll::is_ready) {
-                        Some(_) => std::task::Poll::Ready(()),
-                        None => std::task::Poll::Pending,
-                    }
-                });
-                runtime.block_on(any);
-                told.store(true, Ordering::Relaxed);
-            })?;
-        Ok(())
+        on_signals(move || told.store(true, Ordering::Relaxed))
     }
 
     /// Whether it has come.

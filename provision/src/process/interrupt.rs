@@ -4,11 +4,10 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::process;
 use std::sync::OnceLock;
-use std::thread;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use tokio::runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::signals::on_signals;
 
 /// Can be read from once we were told to end; none where a signal ends us as it always does.
 static STOP: OnceLock<OwnedFd> = OnceLock::new();
@@ -24,39 +23,13 @@ pub fn heed_signals() -> io::Result<()> {
     }
     let made = eventfd(0, EventfdFlags::CLOEXEC)?;
     let stop = STOP.get_or_init(|| made);
-    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
-    let kinds = [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ];
-    let mut signals = {
-        let _inside = runtime.enter();
-        kinds
-            .into_iter()
-            .map(signal)
-            .collect::<io::Result<Vec<_>>>()?
-    };
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            runtime.block_on(any(&mut signals));
-            // One number never fills it.
-            let _ = rustix::io::write(stop, &1_u64.to_ne_bytes());
-            runtime.block_on(any(&mut signals));
+    on_signals(move || {
+        if is_interrupted() {
             process::exit(TOLD_AGAIN);
-        })?;
-    Ok(())
-}
-
-/// Waits for one of the signals.
-async fn any(signals: &mut [Signal]) {
-    let [a, b, c] = signals else { return };
-    tokio::select! {
-        _ = a.recv() => {}
-        _ = b.recv() => {}
-        _ = c.recv() => {}
-    }
+        }
+        // One number never fills it.
+        let _ = rustix::io::write(stop, &1_u64.to_ne_bytes());
+    })
 }
 
 /// Whether we were told to end.
