@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::guest::Machine;
-use super::rig::{self, BRIDGE, Daemon, run, text};
+use super::rig::{self, BRIDGE, Daemon, MASTER, run, text};
 
 /// Its name, as a namespace, and its address.
 const NAME: &str = "neighbour";
@@ -31,15 +31,23 @@ pub(crate) fn plug_in() {
 
 /// A DHCP server that knows nothing of booting: addresses for these machines, as a site has given them.
 pub(crate) fn plain_dhcpd(directory: &Path, machines: &[&Machine]) -> Daemon {
-    let hosts = machines.iter().map(|machine| {
-        format!(
-            "host {} {{ hardware ethernet {}; fixed-address {}; }}\n",
-            machine.name,
-            machine.mac(),
-            machine.address()
-        )
-    });
+    let hosts = machines.iter().map(|machine| host(machine, ""));
     dhcpd(directory, "plain", &hosts.collect::<String>())
+}
+
+/// A DHCP server that gives a machine a loader, whatever it is that asks.
+pub(crate) fn dhcpd_with_loader(directory: &Path, machine: &Machine, loader: &str) -> Daemon {
+    let file = format!("next-server {MASTER}; filename \"{loader}\";");
+    dhcpd(directory, "loader", &host(machine, &file))
+}
+
+fn host(machine: &Machine, more: &str) -> String {
+    format!(
+        "host {} {{ hardware ethernet {}; fixed-address {}; {more} }}\n",
+        machine.name,
+        machine.mac(),
+        machine.address()
+    )
 }
 
 /// ISC dhcpd with what `apply` has made for it.

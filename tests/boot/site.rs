@@ -170,6 +170,8 @@ impl Site {
         // The image's packages are kept from run to run; all else is made anew.
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boot");
         let lock = rig::clear(&kept.join("provision"));
+        // Of a test that failed.
+        let _ = fs::remove_dir_all(kept.join("system"));
         rig::furnish(&kept);
         fs::create_dir_all(data()).expect("/srv is ours");
         let file = describe(directory, plan);
@@ -202,8 +204,8 @@ impl Site {
 
     /// Starts the boot endpoint, which starts dnsmasq and Ganesha, and waits until it answers.
     pub(crate) fn serve(&mut self) {
-        let mut serve = provision_command(&self.file(), &["serve"]);
-        self.serve = Some(Daemon::start(&mut serve, self.directory.join("serve.log")));
+        let mut serve = provision_command(&self.file(), &["serve", "--log", "debug"]);
+        self.serve = Some(Daemon::start(&mut serve, self.serve_log()));
         self.until("the boot endpoint answers", |site| site.status());
     }
 
@@ -260,6 +262,19 @@ impl Site {
 
     fn file(&self) -> PathBuf {
         self.directory.join("cluster.toml")
+    }
+
+    fn serve_log(&self) -> PathBuf {
+        self.directory.join("serve.log")
+    }
+
+    /// Whether dnsmasq has sent this loader to a machine, by its own log.
+    pub(crate) fn has_sent(&self, loader: &str, machine: &Machine) -> bool {
+        let log = fs::read(self.serve_log()).expect("serve has a log");
+        let line = format!("/tftp/{loader} to {}", machine.address());
+        String::from_utf8_lossy(&log)
+            .lines()
+            .any(|said| said.contains("sent ") && said.trim_end().ends_with(&line))
     }
 
     /// A command of regex-provision that must succeed.
@@ -373,7 +388,7 @@ impl Site {
             |status| format!("{:#}", status["nodes"]),
         );
         let mut words = format!("--- status\n{status}\n");
-        let serve = self.directory.join("serve.log");
+        let serve = self.serve_log();
         for log in [&serve, &self.master.log].into_iter().chain(&self.logs) {
             let last = tail(log, LINES_SHOWN);
             words.extend([

@@ -19,15 +19,16 @@ const OUTAGE: Duration = Duration::from_secs(60);
 /// How fast that node can fetch it: slowly enough that it is met in the middle.
 const SLOW: &str = "30mbit";
 
-/// What each node is told; the name of a profile is that of its node.
+/// What each node is told; the name of a profile is that of its node. The first is the node of the how-to.
 const PROFILES: &str = r#"
 [profile.pxelinux]
 loader = "pxelinux"
+root = "ramdisk"
+usr = "nfs"
 
 [profile.syslinux]
 loader = "pxelinux"
 root = "ramdisk"
-usr = "nfs"
 
 [profile.grub]
 loader = "grub"
@@ -35,7 +36,6 @@ usr = "nfs"
 
 [profile.own]
 loader = "ipxe"
-root = "ramdisk"
 
 # As in the other test, so that the base root of the image is made once for both.
 [log]
@@ -81,19 +81,18 @@ pub(crate) fn go() {
     let site = Site::furnish(work.path(), plan);
     let mut run = Run { began, site };
     run.loaders_and_root_modes(&rack);
-    run.imported_images(&rack);
     run.other_dhcp_servers(&rack, work.path());
 }
 
 /// The machines.
 struct Rack {
-    /// BIOS, PXELINUX, the root in memory, fetched with an outage.
+    /// BIOS, PXELINUX, the root as an initramfs and /usr over NFS.
     pxelinux: Machine,
-    /// UEFI, syslinux.efi, the root as an initramfs and /usr over NFS.
+    /// UEFI, syslinux.efi, the whole root as an initramfs.
     syslinux: Machine,
     /// UEFI with Secure Boot, shim and GRUB, the root in memory and /usr over NFS.
     grub: Machine,
-    /// BIOS, an iPXE with drivers of its own, the whole root as an initramfs.
+    /// UEFI, an iPXE with drivers of its own, the root in memory, fetched with an outage.
     own: Machine,
     /// Its kernel hangs.
     hangs: Machine,
@@ -115,9 +114,9 @@ impl Rack {
         let (bios, uefi, secure) = (Firmware::Bios, Firmware::Uefi, Firmware::SecureUefi);
         Rack {
             pxelinux: machine("pxelinux", 0, bios, 384, "e1000"),
-            syslinux: machine("syslinux", 1, uefi, 512, "virtio-net-pci"),
+            syslinux: machine("syslinux", 1, uefi, 1024, "virtio-net-pci"),
             grub: machine("grub", 2, secure, 512, "virtio-net-pci"),
-            own: machine("own", 3, bios, 1024, "rtl8139"),
+            own: machine("own", 3, uefi, 512, "virtio-net-pci"),
             hangs: machine("hangs", 4, bios, 384, "virtio-net-pci"),
             bios: machine("bios", 5, bios, 384, "virtio-net-pci"),
             efi: machine("efi", 6, uefi, 512, "virtio-net-pci"),
@@ -148,20 +147,52 @@ impl Run {
 
     fn loaders_and_root_modes(&mut self, rack: &Rack) {
         self.say("switching on a node for each loader and root mode, and one whose kernel hangs");
-        let slow = Slow::line_of(&rack.pxelinux);
+        let slow = Slow::line_of(&rack.own);
         let _guests = rack.own_profile().map(|machine| machine.start(&[]));
-        self.outage(&rack.pxelinux);
-        drop(slow);
-        for machine in [&rack.pxelinux, &rack.syslinux, &rack.grub, &rack.own] {
-            let name = machine.name;
-            let node = self.site.wait_for_node(name);
-            self.say(&format!("{name} is up: {}", stages(&node)));
-            assert_eq!(
-                node["boot"]["number"], 1,
-                "{name} had to try again: {node:#}"
-            );
+        let outage = self.outage(&rack.own);
+        // It lasts while the others come up.
+        for (machine, loader) in [
+            (&rack.pxelinux, "lpxelinux.0"),
+            (&rack.syslinux, "syslinux.efi"),
+            (&rack.grub, "shimx64.efi"),
+        ] {
+            self.is_up(machine, loader);
         }
+        self.imported_images(rack);
+        outage.outlast(self, &rack.own);
+        drop(slow);
+        self.is_up(&rack.own, "ipxe.efi");
         self.site.log_in("pxelinux,syslinux,grub,own");
+        self.host_keys_are_kept(rack);
+        let hangs = rack.hangs.name;
+        let reason = self
+            .site
+            .until("the node whose kernel hangs is told", |site| {
+                let node = site.node(hangs)?;
+                (node["state"] == "stuck").then(|| node["reason"].clone())
+            });
+        let reason = reason.as_str().unwrap_or_default();
+        assert!(reason.contains("hangs in the kernel"), "{reason}");
+        self.say(&format!("{hangs}: {reason}"));
+    }
+
+    /// Waits until a node is up by its first boot, through this loader.
+    fn is_up(&mut self, machine: &Machine, loader: &str) {
+        let name = machine.name;
+        let node = self.site.wait_for_node(name);
+        self.say(&format!("{name} is up: {}", stages(&node)));
+        assert_eq!(
+            node["boot"]["number"], 1,
+            "{name} had to try again: {node:#}"
+        );
+        assert!(
+            self.site.has_sent(loader, machine),
+            "{name} was not sent {loader}"
+        );
+    }
+
+    /// Nodes show the keys that the master keeps for them.
+    fn host_keys_are_kept(&self, rack: &Rack) {
         for machine in [&rack.pxelinux, &rack.syslinux, &rack.grub, &rack.own] {
             let shown = rig::run("ssh-keyscan", &["-t", "ed25519", &machine.address()]);
             let kept = site::store().join(format!(
@@ -179,20 +210,10 @@ impl Run {
                 machine.name
             );
         }
-        let hangs = rack.hangs.name;
-        let reason = self
-            .site
-            .until("the node whose kernel hangs is told", |site| {
-                let node = site.node(hangs)?;
-                (node["state"] == "stuck").then(|| node["reason"].clone())
-            });
-        let reason = reason.as_str().unwrap_or_default();
-        assert!(reason.contains("hangs in the kernel"), "{reason}");
-        self.say(&format!("{hangs}: {reason}"));
     }
 
     /// Makes images of what exists, for the nodes that are to come.
-    fn imported_images(&mut self, rack: &Rack) {
+    fn imported_images(&self, rack: &Rack) {
         let unpacked = Unpacked::of(&self.site, rack.grub.name);
         self.say("importing an OCI image, with a kernel from elsewhere");
         imports::oci(&self.site, &unpacked, "oci");
@@ -202,22 +223,19 @@ impl Run {
         self.site.import_node(&rack.efi, Some("copied"));
     }
 
-    /// While the node fetches its root, the boot endpoint is gone for a minute.
-    fn outage(&mut self, machine: &Machine) {
+    /// While the node fetches its root, the boot endpoint goes away.
+    fn outage(&mut self, machine: &Machine) -> Outage {
         let name = machine.name;
         self.site
             .until(&format!("{name} is in the middle of its image"), |site| {
                 let node = site.node(name)?;
                 (image_percent(&node)? > 0).then_some(())
             });
-        let gone = Gone::for_node(machine);
+        let outage = Outage::for_node(machine);
         self.say(&format!(
             "{name} fetches its root: the boot endpoint is gone for a minute"
         ));
-        thread::sleep(OUTAGE);
-        let node = self.site.node(name).expect("it is known");
-        assert_eq!(node["boot"]["stage"], "image", "{node:#}");
-        drop(gone);
+        outage
     }
 
     fn other_dhcp_servers(&mut self, rack: &Rack, directory: &Path) {
@@ -228,8 +246,8 @@ impl Run {
             "a DHCP server of the site that knows nothing of booting; ours adds where to boot from",
         );
         self.site.change_dhcp("mode = \"proxy\"");
-        let server = neighbour::plain_dhcpd(directory, &machines);
-        let guests = self.boot(&machines, server, "worker");
+        let mut server = neighbour::plain_dhcpd(directory, &machines);
+        let guests = self.boot(&machines, &mut server, "worker");
         let ask = "echo I am $(hostname); cat /root/secret || true";
         let said = self.site.until("they let an administrator in", |site| {
             site.exec("bios,efi", ask)
@@ -238,44 +256,61 @@ impl Run {
             assert!(said.contains(&format!("I am {name}")), "{said}");
         }
         assert!(!said.contains("of the master"), "{said}");
-        drop(guests);
+        drop((guests, server));
 
-        // By then the network's part is over.
+        // When the kernel reports, DHCP's part is over.
         self.say("ISC dhcpd of the site, with what we made for it");
         self.site.change_dhcp("mode = \"external\"");
-        let server = neighbour::dhcpd_with_fragment(directory);
-        self.boot(&machines, server, "verified");
+        // The card of this machine has an iPXE, which needs no other. So that one is loaded, that server gives it one
+        // before ours takes over.
+        let (loader, before) = ("undionly.kpxe", self.site.boots_of(rack.bios.name));
+        let given = neighbour::dhcpd_with_loader(directory, &rack.bios, loader);
+        let guest = rack.bios.start(&[]);
+        self.site.until("the BIOS has its loader", |site| {
+            site.has_sent(loader, &rack.bios).then_some(())
+        });
+        drop(given);
+        let mut server = neighbour::dhcpd_with_fragment(directory);
+        let other = self.boot(&[&rack.efi], &mut server, "kernel");
+        self.arrived(&rack.bios, before, "kernel");
+        assert!(self.site.has_sent("snponly.efi", &rack.efi));
+        drop((guest, other, server));
 
         self.say("Kea of the site, with what we made for it");
-        let server = neighbour::kea_with_fragments(directory);
-        self.boot(&machines, server, "verified");
+        let mut server = neighbour::kea_with_fragments(directory);
+        self.boot(&machines, &mut server, "kernel");
     }
 
     /// Boots machines with a DHCP server, up to a stage. They run as long as what is given back is held.
-    fn boot(&mut self, machines: &[&Machine], mut server: Daemon, stage: &str) -> Vec<Daemon> {
+    fn boot(&mut self, machines: &[&Machine], server: &mut Daemon, stage: &str) -> Vec<Daemon> {
         let before = machines
             .iter()
             .map(|machine| self.site.boots_of(machine.name));
         let before: Vec<u64> = before.collect();
         let guests = machines.iter().map(|machine| machine.start(&[])).collect();
         for (machine, before) in machines.iter().zip(before) {
-            let name = machine.name;
-            let node = self
-                .site
-                .until(&format!("{name} has come to {stage}"), |site| {
-                    let node = site.node(name)?;
-                    let has_come = has_reached(&node, stage);
-                    (has_come && node["boot"]["number"].as_u64()? > before).then_some(node)
-                });
-            self.say(&format!("{name}: {}", stages(&node)));
-            assert_eq!(
-                node["boot"]["number"],
-                before + 1,
-                "{name} had to try again: {node:#}"
-            );
+            self.arrived(machine, before, stage);
         }
         assert!(server.runs(), "{}", rig::tail(&server.log, 20));
         guests
+    }
+
+    /// Waits until a machine has come to a stage by its first boot after that many.
+    fn arrived(&mut self, machine: &Machine, before: u64, stage: &str) {
+        let name = machine.name;
+        let node = self
+            .site
+            .until(&format!("{name} has come to {stage}"), |site| {
+                let node = site.node(name)?;
+                let has_come = has_reached(&node, stage);
+                (has_come && node["boot"]["number"].as_u64()? > before).then_some(node)
+            });
+        self.say(&format!("{name}: {}", stages(&node)));
+        assert_eq!(
+            node["boot"]["number"],
+            before + 1,
+            "{name} had to try again: {node:#}"
+        );
     }
 }
 
@@ -314,20 +349,33 @@ impl Drop for Slow {
 }
 
 /// As long as it is held, nothing of what a node says to the boot endpoint arrives.
-struct Gone;
+struct Outage {
+    since: Instant,
+}
 
-impl Gone {
-    fn for_node(machine: &Machine) -> Gone {
+impl Outage {
+    fn for_node(machine: &Machine) -> Outage {
         let rule = format!(
             "table ip gone {{ chain input {{ type filter hook input priority 0; ip saddr {} tcp dport 8080 drop; }}; }}",
             machine.address()
         );
         rig::run("nft", &[&rule]);
-        Gone
+        Outage {
+            since: Instant::now(),
+        }
+    }
+
+    /// Lets it last for its time; the node still waits for its root then.
+    fn outlast(self, run: &Run, machine: &Machine) {
+        thread::sleep(OUTAGE.saturating_sub(self.since.elapsed()));
+        let node = run.site.node(machine.name).expect("it is known");
+        assert_eq!(node["boot"]["stage"], "image", "{node:#}");
+        let lasted = self.since.elapsed().as_secs();
+        run.say(&format!("the boot endpoint is back after {lasted} s"));
     }
 }
 
-impl Drop for Gone {
+impl Drop for Outage {
     fn drop(&mut self) {
         rig::run("nft", &["delete", "table", "ip", "gone"]);
     }

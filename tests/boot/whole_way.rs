@@ -26,9 +26,11 @@ pub(crate) fn go() {
     let rack = Rack::new(work.path());
     let mut run = Run::prepare(began, work.path(), &rack);
     let _guests = run.switch_on(&rack);
-    run.ask_the_nodes(&rack);
     run.find_the_stranger(&rack);
-    run.refuse_a_damaged_image(&rack);
+    let damage = run.approve_with_a_damaged_image(&rack);
+    // Meanwhile the machine boots again.
+    run.ask_the_nodes(&rack);
+    run.refuse_the_damaged_image(&rack, &damage);
     run.search_through_a_power_cut(&rack);
     run.show(&rack);
 }
@@ -172,7 +174,7 @@ impl Run {
         assert!(listed.contains(&mac), "{listed}");
     }
 
-    fn refuse_a_damaged_image(&mut self, rack: &Rack) {
+    fn approve_with_a_damaged_image(&mut self, rack: &Rack) -> Damage {
         self.say("damaging the image, and approving the machine: it must refuse to boot that");
         let (name, mac, address) = (
             rack.stranger.name,
@@ -183,6 +185,11 @@ impl Run {
         self.site
             .provision(&["node", "approve", &mac, name, "--address", &address]);
         self.site.provision(&["apply"]);
+        damage
+    }
+
+    fn refuse_the_damaged_image(&mut self, rack: &Rack, damage: &Damage) {
+        let name = rack.stranger.name;
         let words = self
             .site
             .until("the machine refuses the damaged image", |site| {
