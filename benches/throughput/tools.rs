@@ -231,16 +231,21 @@ fn plain(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
 /// Builds regex-master and regex-worker as they are now; quick when nothing has changed.
 fn build_daemons(target: &Path) -> anyhow::Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args([
-            "build",
+    let what: &[&str] = if cfg!(debug_assertions) {
+        // `cargo test`, which measures nothing: as tests/run has built them.
+        &["--workspace", "--bins", "--tests"]
+    } else {
+        &[
             "--release",
-            "--quiet",
             "-p",
             "regexctl-master",
             "-p",
             "regexctl-worker",
-        ])
+        ]
+    };
+    let status = Command::new(cargo)
+        .args(["build", "--quiet"])
+        .args(what)
         .arg("--manifest-path")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .arg("--target-dir")
