@@ -5,24 +5,24 @@
 const BEGIN: &str = "# BEGIN regex-provision: what stands here is gone with the next `apply`\n";
 const END: &str = "# END regex-provision\n";
 
-/// Where the block is, marks included; and where its text is.
-fn find(text: &str) -> Option<(usize, usize, usize, usize)> {
-    // The words behind the name may be those of another version.
-    let begin = line_start(text, "# BEGIN regex-provision")?;
-    let inside = begin + text[begin..].find('\n')? + 1;
-    let end = inside + line_start(&text[inside..], END.trim_end())?;
-    let behind = text[end..].find('\n').map_or(text.len(), |at| end + at + 1);
-    Some((begin, inside, end, behind))
-}
+const BEGINS: &str = "# BEGIN regex-provision";
 
-/// Where a line begins that starts with `words`.
-fn line_start(text: &str, words: &str) -> Option<usize> {
+/// Where the block is, marks included; and where its text is. A begin behind which another one comes before an end
+/// has lost its end: what stands between the two may be anybody's.
+fn find(text: &str) -> Option<(usize, usize, usize, usize)> {
+    let mut open = None;
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        if line.starts_with(words) {
-            return Some(at);
+        let behind = at + line.len();
+        // The words behind the name may be those of another version.
+        if line.starts_with(BEGINS) {
+            open = Some((at, behind));
+        } else if line.starts_with(END.trim_end())
+            && let Some((begin, inside)) = open
+        {
+            return Some((begin, inside, at, behind));
         }
-        at += line.len();
+        at = behind;
     }
     None
 }
@@ -83,6 +83,11 @@ mod tests {
         let cut = "# BEGIN regex-provision\n10.0.0.1 a\n";
         assert_eq!(get(cut), None);
         assert!(with(cut, "").starts_with(cut));
+        let mine = format!("{cut}192.0.2.7 mine\n");
+        let made = with(&mine, "b\n");
+        assert!(made.starts_with(&mine), "{made}");
+        assert_eq!(with(&made, "b\n"), made);
+        assert_eq!((get(&made), without(&made)), (Some("b\n"), mine));
         let unended = with("", "b\n");
         assert_eq!(get(unended.trim_end()), Some("b\n"));
         assert_eq!(without(unended.trim_end()), "");
