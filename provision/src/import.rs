@@ -90,10 +90,11 @@ pub fn import(
     };
     match model::parse(&text) {
         Ok(_) => Ok(Imported { text, nodes }),
-        Err(problems) => Err(ImportError::After {
-            misfits: misfits(&text, &placed, &problems),
-            omitted: problems.omitted,
-        }),
+        Err(problems) => {
+            let misfits = misfits(&text, &placed, &problems);
+            let omitted = problems.errors() - misfits.len();
+            Err(ImportError::After { misfits, omitted })
+        }
     }
 }
 

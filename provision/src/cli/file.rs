@@ -87,7 +87,7 @@ pub fn missing(error: LoadError) -> anyhow::Error {
 
 /// "3 mistakes in FILE"
 pub fn summary(problems: &Problems, path: &Path) -> String {
-    let mistakes = counted(problems.errors() + problems.omitted, "mistake");
+    let mistakes = counted(problems.errors(), "mistake");
     format!("{mistakes} in {}", path.display())
 }
 

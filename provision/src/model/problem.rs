@@ -68,17 +68,17 @@ impl fmt::Display for Problem {
 /// Everything that is wrong with a file, in its order. At least one error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
-    /// At most [`MAX_PROBLEMS`].
+    /// At most [`MAX_PROBLEMS`]; no error is left out for a warning.
     pub list: Vec<Problem>,
     /// How many more there are.
     pub omitted: usize,
+    errors: usize,
 }
 
 impl Problems {
-    /// How many errors are listed.
+    /// How many errors there are, listed or not.
     pub fn errors(&self) -> usize {
-        let is_error = |p: &&Problem| p.severity == Severity::Error;
-        self.list.iter().filter(is_error).count()
+        self.errors
     }
 
     /// One line each: `FILE:LINE:COLUMN: WHAT; FIX`.
@@ -289,8 +289,21 @@ impl Reporter {
         // A mistake of a profile is found for each section that has it.
         self.found
             .dedup_by(|a, b| (&a.span, &a.what) == (&b.span, &b.what));
-        let omitted = self.found.len().saturating_sub(MAX_PROBLEMS);
+        let all = self.found.len();
+        let is_error = |found: &&Found| found.severity == Severity::Error;
+        let errors = self.found.iter().filter(is_error).count();
+        // Many warnings must not hide the one error behind them.
+        let mut warnings = MAX_PROBLEMS.saturating_sub(errors);
+        self.found.retain(|found| match found.severity {
+            Severity::Error => true,
+            Severity::Warning => {
+                let has_room = warnings > 0;
+                warnings -= usize::from(has_room);
+                has_room
+            }
+        });
         self.found.truncate(MAX_PROBLEMS);
+        let omitted = all - self.found.len();
         let place = |found: Found| {
             let span = clamped(text, &found.span);
             let (line, column) = lines.place(text, span.start);
@@ -311,7 +324,11 @@ impl Reporter {
             }
         };
         let list = self.found.into_iter().map(place).collect();
-        Problems { list, omitted }
+        Problems {
+            list,
+            omitted,
+            errors,
+        }
     }
 }
 

@@ -119,6 +119,22 @@ fn only_so_many_problems_are_told() {
     let problems = check(&text).problems;
     assert_eq!(problems.list.len(), MAX_PROBLEMS);
     assert!(problems.omitted > 2000, "{}", problems.omitted);
+    assert_eq!(problems.errors(), MAX_PROBLEMS + problems.omitted);
+}
+
+#[test]
+fn many_warnings_hide_no_error() {
+    let profiles: String = (0..2 * MAX_PROBLEMS)
+        .map(|n| format!("[profile.p{n}]\nroot = \"ram\"\n"))
+        .collect();
+    let text = format!("{BASE}\n{profiles}\n[log]\ntarget = \"remote\"\n");
+    let Checked { cluster, problems } = check(&text);
+    assert_eq!((cluster, problems.errors()), (None, 1));
+    assert_eq!(problems.list.len(), MAX_PROBLEMS);
+    assert_eq!(problems.omitted, MAX_PROBLEMS + 1);
+    let last = problems.list.last().expect("there are many").to_string();
+    assert!(last.contains("log: `host` is missing"), "{last}");
+    assert!(problems.list[0].to_string().contains("profile p0: no node"));
 }
 
 #[test]
