@@ -12,6 +12,9 @@ use super::{
 /// The most nodes of a cluster.
 pub const MAX_NODES: usize = 65_536;
 
+/// The name by which every node knows the master; none has it itself.
+pub const MASTER_NAME: &str = "master";
+
 /// A checked `cluster.toml`. Made only by parsing one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {

@@ -9,10 +9,8 @@ use minijinja::context;
 
 use super::file::{File, Place};
 use super::templates::fill;
+use crate::model::cluster::MASTER_NAME;
 use crate::model::{Cluster, Node};
-
-/// What nodes call the master.
-const MASTER_NAME: &str = "master";
 
 /// The block for the master.
 pub(super) fn file(cluster: &Cluster) -> File {
@@ -43,16 +41,11 @@ pub(super) fn node(cluster: &Cluster, node: &Node) -> String {
     fill("hosts", context)
 }
 
-/// The name by which nodes know the master, unless it is a node's; and the full one before it.
-fn master_names(cluster: &Cluster) -> Option<String> {
-    let taken = cluster
-        .nodes()
-        .iter()
-        .any(|node| node.name.as_str() == MASTER_NAME);
+/// The name by which nodes know the master, and the full one before it.
+fn master_names(cluster: &Cluster) -> String {
     match &cluster.network.domain {
-        _ if taken => None,
-        Some(domain) => Some(format!("{MASTER_NAME}.{domain} {MASTER_NAME}")),
-        None => Some(MASTER_NAME.to_owned()),
+        Some(domain) => format!("{MASTER_NAME}.{domain} {MASTER_NAME}"),
+        None => MASTER_NAME.to_owned(),
     }
 }
 

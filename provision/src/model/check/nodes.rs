@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::bmc::{self, Switches};
 use super::network::{Facts, misfit};
 use super::settings::Scope;
-use crate::model::cluster::MAX_NODES;
+use crate::model::cluster::{MASTER_NAME, MAX_NODES};
 use crate::model::decode::{At, Field, OneOrMany};
 use crate::model::problem::{Lines, Reporter, Span};
 use crate::model::raw::{RawAddress, RawNode, RawNodes};
@@ -165,6 +165,7 @@ impl Iterator for Free {
 struct Checker<'a> {
     facts: &'a Facts,
     lines: &'a Lines,
+    master_name: Hostname,
     names: Seen<Hostname>,
     macs: Seen<MacAddr>,
     addresses: Seen<NodeIp>,
@@ -173,9 +174,11 @@ struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     fn new(facts: &'a Facts, lines: &'a Lines) -> Self {
+        let master_name = MASTER_NAME.parse().expect("it is a name");
         Self {
             facts,
             lines,
+            master_name: full_name(&master_name, facts.domain.as_ref()),
             names: HashMap::new(),
             macs: HashMap::new(),
             addresses: HashMap::new(),
@@ -244,18 +247,25 @@ impl<'a> Checker<'a> {
     }
 
     fn name<'n>(&mut self, name: &'n Hostname, span: &Span, grouped: &mut Grouped<'n>) {
-        if name.as_str().split('.').next() == Some("localhost") {
+        let full = self.full_name(name);
+        let reserved = if name.as_str().split('.').next() == Some("localhost") {
+            Some("would have the name by which every machine means itself")
+        } else if full == self.master_name {
+            Some("would have the name by which nodes know the master")
+        } else {
+            None
+        };
+        if let Some(problem) = reserved {
             grouped.add(Issue {
-                kind: "localhost",
+                kind: "reserved",
                 span: span.clone(),
                 name,
                 what: format!("node {name}"),
-                problem: "would have the name by which every machine means itself".to_owned(),
+                problem: problem.to_owned(),
                 fix: "choose another name".into(),
                 related: None,
             });
         }
-        let full = self.full_name(name);
         if let Some((other, first)) = self.names.get(&full) {
             let line = self.lines.line(first.start);
             let problem = match () {
@@ -277,13 +287,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The name with the cluster's domain, under which nobody else can be known.
     fn full_name(&self, name: &Hostname) -> Hostname {
-        let domain = self.facts.domain.as_ref();
-        let domain = domain.filter(|_| !name.as_str().contains('.'));
-        // One that gets too long is its own.
-        let full = domain.and_then(|domain| format!("{name}.{domain}").parse().ok());
-        full.unwrap_or_else(|| name.clone())
+        full_name(name, self.facts.domain.as_ref())
     }
 
     fn mac<'n>(
@@ -369,6 +374,14 @@ impl<'a> Checker<'a> {
             self.addresses.insert(address, (name.clone(), span.clone()));
         }
     }
+}
+
+/// The name with the cluster's domain, under which nobody else can be known.
+fn full_name(name: &Hostname, domain: Option<&Hostname>) -> Hostname {
+    let domain = domain.filter(|_| !name.as_str().contains('.'));
+    // One that gets too long is its own.
+    let full = domain.and_then(|domain| format!("{name}.{domain}").parse().ok());
+    full.unwrap_or_else(|| name.clone())
 }
 
 /// The names of a section for a message, without being longer than one.

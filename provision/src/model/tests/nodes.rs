@@ -249,7 +249,7 @@ fn names_and_addresses_that_mean_something_else() {
     };
     let dns = BASE.replace(
         "master = ",
-        "dns = [\"10.0.0.1\", \"10.0.0.20\"]\nmaster = ",
+        "domain = \"lab.example\"\ndns = [\"10.0.0.1\", \"10.0.0.20\"]\nmaster = ",
     );
     let with = |name: &str, address: &str| told(&(dns.clone() + &node(name, address)));
     insta::assert_snapshot!(cases(&[
@@ -259,5 +259,12 @@ fn names_and_addresses_that_mean_something_else() {
             "localhost with a domain",
             with("localhost.lab", "10.0.0.21")
         ),
+        ("the master's name", with("master", "10.0.0.21")),
+        (
+            "the master's name with the domain",
+            with("master.lab.example", "10.0.0.21")
+        ),
     ]));
+    // Nodes know the master by no such name.
+    accepted(&(BASE.to_owned() + &node("master.other.example", "10.0.0.21")));
 }
