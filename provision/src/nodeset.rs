@@ -153,11 +153,17 @@ impl FromStr for NodeSet {
 /// The names that a list of names and ranges stands for, in order: `s[0-9],t1`. A name that occurs
 /// twice is given twice.
 pub fn expand(text: &str) -> Result<Vec<String>, NodeSetError> {
+    let patterns = patterns(text)?;
+    Ok(patterns.iter().flat_map(Pattern::expand).collect())
+}
+
+/// The same, before anything is expanded; together at most [`MAX_EXPANSION`] names.
+pub fn patterns(text: &str) -> Result<Vec<Pattern>, NodeSetError> {
     let set: NodeSet = text.parse()?;
-    let mut names = Vec::new();
-    for (term, (at, word)) in set.terms.into_iter().zip(words(text)) {
-        match &term.factors[..] {
-            [Factor::Names(pattern)] if !term.excluded => names.extend(pattern.expand()),
+    let mut patterns = Vec::with_capacity(set.terms.len());
+    for (mut term, (at, word)) in set.terms.into_iter().zip(words(text)) {
+        match (term.factors.pop(), &term.factors[..]) {
+            (Some(Factor::Names(pattern)), []) if !term.excluded => patterns.push(pattern),
             _ => {
                 return Err(NodeSetError {
                     at,
@@ -167,7 +173,7 @@ pub fn expand(text: &str) -> Result<Vec<String>, NodeSetError> {
             }
         }
     }
-    Ok(names)
+    Ok(patterns)
 }
 
 /// What commas and white space outside of brackets separate, with where it begins.

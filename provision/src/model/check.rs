@@ -17,8 +17,8 @@ use super::ClusterName;
 use super::cluster::{Cluster, Parts};
 use super::decode::{At, Context, Decode, Field, Named};
 use super::problem::{Lines, Problems, Reporter, Severity, Span};
-use super::raw::{RawFile, RawNodes};
-use super::recover::{self, Broken, SyntaxError};
+use super::raw::{self, RawFile, RawNodes};
+use super::recover::{self, SyntaxError};
 
 use toml::de::DeTable;
 
@@ -69,23 +69,11 @@ pub fn check(text: &str) -> Checked {
 /// The lines where the nodes' sections begin, in their order: of each the line with the name. For
 /// text that can be read; of other text what could be read.
 pub fn node_lines(text: &str) -> Vec<usize> {
-    let mut report = Reporter::default();
     let (table, _) = DeTable::parse_recoverable(text);
-    let span = table.span();
-    let value = toml::Spanned::new(span, toml::de::DeValue::Table(table.into_inner()));
-    let raw = RawFile::decode(
-        &value,
-        &mut Context::new(&mut report, text, Broken::default()),
-    );
     let lines = Lines::new(text);
-    let sections = raw
-        .and_then(|raw| raw.node.given().cloned())
-        .unwrap_or_default();
-    sections
-        .0
-        .iter()
-        .map(|at| lines.line(at.span.start))
-        .collect()
+    let sections = table.get_ref().get("node").map(raw::places);
+    let sections = sections.unwrap_or_default().into_iter();
+    sections.map(|place| lines.line(place.start)).collect()
 }
 
 /// What to do where the TOML is broken.
@@ -119,7 +107,7 @@ fn cluster(raw: &RawFile, text: &str, report: &mut Reporter) -> Option<Cluster> 
     let sections = raw.node.given().unwrap_or(&no_nodes);
     let facts = network::Facts::new(raw, network.as_ref());
     let nodes = nodes::check(sections, &mut scope, &facts, &lines, report);
-    if !nodes.is_empty() {
+    if !nodes.is_empty() && sections.is_whole {
         scope.warn_unused(report);
     }
     if !report.is_clean() {

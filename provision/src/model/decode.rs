@@ -17,6 +17,7 @@ use toml::de::DeValue;
 pub(crate) use section::{Named, Reader, Section, described, flag, in_order, object, table};
 pub(crate) use word::{choices, closest, text, texts, word, words};
 
+use super::cluster::MAX_NODES;
 use super::problem::{Reporter, Span, what_and_fix};
 use super::recover::Broken;
 
@@ -109,6 +110,17 @@ impl<T: Clone> Field<Vec<At<T>>> {
     }
 }
 
+/// The most addresses that are written by ranges: one for each node and one for its BMC, and as many in profiles that no
+/// node has.
+pub(crate) const MAX_ADDRESSES: usize = 4 * MAX_NODES;
+
+/// What has been made of ranges. A few lines could stand for more than fits into memory.
+#[derive(Debug, Default)]
+struct Made {
+    names: usize,
+    addresses: usize,
+}
+
 /// Where problems go, and what is being read.
 pub(crate) struct Context<'r> {
     pub(crate) report: &'r mut Reporter,
@@ -116,6 +128,7 @@ pub(crate) struct Context<'r> {
     pub(crate) text: &'r str,
     broken: Broken,
     path: Vec<String>,
+    made: Made,
 }
 
 impl<'r> Context<'r> {
@@ -125,7 +138,43 @@ impl<'r> Context<'r> {
             text,
             broken,
             path: Vec::new(),
+            made: Made::default(),
         }
+    }
+
+    /// Whether this many more nodes may be named. The first that may not are reported.
+    pub(crate) fn may_name(&mut self, count: usize, span: &Span) -> bool {
+        if self.has_too_many_nodes() {
+            return false;
+        }
+        self.made.names += count;
+        if self.has_too_many_nodes() {
+            let what = format!("more than {MAX_NODES} nodes");
+            self.report
+                .error(span.clone(), what, "make two clusters of them");
+            return false;
+        }
+        true
+    }
+
+    /// Whether more nodes were named than a cluster may have, which was reported.
+    pub(crate) fn has_too_many_nodes(&self) -> bool {
+        self.made.names > MAX_NODES
+    }
+
+    /// Whether this many more addresses may be made of ranges. The first that may not are reported.
+    pub(crate) fn may_address(&mut self, count: usize, span: &Span) -> bool {
+        if self.made.addresses > MAX_ADDRESSES {
+            return false;
+        }
+        self.made.addresses += count;
+        if self.made.addresses > MAX_ADDRESSES {
+            let what = format!("more than {MAX_ADDRESSES} addresses are written by ranges");
+            let fix = "write one for each node and one for its BMC";
+            self.report.error(span.clone(), what, fix);
+            return false;
+        }
+        true
     }
 
     /// Whether a key that is not in the table that begins here may stand where the TOML is broken.

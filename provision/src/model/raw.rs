@@ -13,7 +13,9 @@ pub(super) use image::{
     KERNEL_PACKAGE, LOCALE, MASTER_INCLUDE, PACK_LEVEL, RawFileEntry, RawImage, RawInitramfs,
     RawKernel, RawServices, RawSource, RawUser, SHELL, SourceKind,
 };
-pub(super) use node::{BmcKindWord, RawBmc, RawNode, RawNodes, RawSettings, RawWorker, Tls};
+pub(super) use node::{
+    BmcKindWord, RawBmc, RawNode, RawNodes, RawSettings, RawWorker, Tls, places,
+};
 pub(super) use services::{
     DhcpMode, LogTarget, RawDhcp, RawExport, RawLog, RawPower, RawServe, RawSsh, RawTime, defaults,
 };

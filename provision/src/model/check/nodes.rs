@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::bmc::{self, Switches};
 use super::network::{Facts, misfit};
 use super::settings::Scope;
-use crate::model::cluster::{MASTER_NAME, MAX_NODES};
+use crate::model::cluster::MASTER_NAME;
 use crate::model::decode::{At, Field, OneOrMany};
 use crate::model::problem::{Lines, Reporter, Span};
 use crate::model::raw::{RawAddress, RawNode, RawNodes};
@@ -27,16 +27,8 @@ pub(super) fn check(
 ) -> Vec<Node> {
     let mut checker = Checker::new(facts, lines);
     let mut nodes = Vec::new();
-    for section in &sections.0 {
+    for section in &sections.sections {
         checker.section(section, scope, &mut nodes, report);
-        if nodes.len() > MAX_NODES {
-            report.error(
-                section.span.clone(),
-                format!("more than {MAX_NODES} nodes"),
-                "make two clusters of them",
-            );
-            return Vec::new();
-        }
     }
     allot(nodes, facts, report)
 }

@@ -141,12 +141,32 @@ table! {
 }
 
 /// All sections of nodes, in the order of the file. The place is the section's header or name.
-#[derive(Debug, Clone, Default)]
-pub(in crate::model) struct RawNodes(pub(in crate::model) Vec<At<RawNode>>);
+#[derive(Debug, Clone)]
+pub(in crate::model) struct RawNodes {
+    pub(in crate::model) sections: Vec<At<RawNode>>,
+    /// Whether all were read; else there were too many nodes, which was reported.
+    pub(in crate::model) is_whole: bool,
+}
+
+impl Default for RawNodes {
+    fn default() -> Self {
+        Self {
+            sections: Vec::new(),
+            is_whole: true,
+        }
+    }
+}
 
 impl Decode for RawNodes {
     fn decode(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
-        let mut nodes = Vec::new();
+        let mut sections = Vec::new();
+        let mut add = |node: At<RawNode>, context: &mut Context<'_>| {
+            // A name that cannot be read is that of one at least.
+            let is_named = node.value.name.given().is_some();
+            let has_room = is_named || context.may_name(1, &node.span);
+            sections.push(node);
+            has_room && !context.has_too_many_nodes()
+        };
         match value.get_ref() {
             DeValue::Array(array) => {
                 for value in array {
@@ -154,7 +174,10 @@ impl Decode for RawNodes {
                         mistyped::<()>(value, "a table", "write a section [[node]]", context);
                         continue;
                     };
-                    nodes.push(listed(table, value, context));
+                    let node = listed(table, value, context);
+                    if !add(node, context) {
+                        break;
+                    }
                 }
             }
             DeValue::Table(table) => {
@@ -166,12 +189,18 @@ impl Decode for RawNodes {
                         continue;
                     };
                     let start = value.span().start;
-                    nodes.push(keyed(key.get_ref(), &key.span(), table, start, context));
+                    let node = keyed(key.get_ref(), &key.span(), table, start, context);
+                    if !add(node, context) {
+                        break;
+                    }
                 }
             }
             _ => return mistyped(value, "a section", "write [[node]]", context),
         }
-        Some(Self(nodes))
+        Some(Self {
+            sections,
+            is_whole: !context.has_too_many_nodes(),
+        })
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -180,6 +209,26 @@ impl Decode for RawNodes {
             { "type": "array", "items": section.clone() },
             { "type": "object", "additionalProperties": section },
         ] })
+    }
+}
+
+/// The places of all sections of nodes, in the order of the file: of each what [`RawNodes`] has as its place.
+pub(in crate::model) fn places(value: &Spanned<DeValue<'_>>) -> Vec<std::ops::Range<usize>> {
+    match value.get_ref() {
+        DeValue::Array(array) => {
+            let place = |value: &Spanned<DeValue<'_>>| {
+                let table = value.get_ref().as_table()?;
+                let name = table.get("name").map(Spanned::span);
+                Some(name.unwrap_or_else(|| value.span()))
+            };
+            array.iter().filter_map(place).collect()
+        }
+        DeValue::Table(table) => in_order(table)
+            .into_iter()
+            .filter(|(_, value)| value.get_ref().is_table())
+            .map(|(key, _)| key.span())
+            .collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -126,16 +126,20 @@ pub(in crate::model) struct RawNames(pub(in crate::model) Vec<Hostname>);
 impl RawNames {
     /// Reads the names of a key or of a value.
     pub(super) fn read(text: &str, span: &Span, context: &mut Context<'_>) -> Option<Self> {
-        let names = match nodeset::expand(text) {
-            Ok(names) => names,
+        let patterns = match nodeset::patterns(text) {
+            Ok(patterns) => patterns,
             Err(error) => {
                 let span = inside(span, text, error.at, context);
                 context.error(span, &error.what, error.fix);
                 return None;
             }
         };
-        let mut hosts = Vec::with_capacity(names.len());
-        for name in names {
+        let count = patterns.iter().map(nodeset::Pattern::count).sum();
+        if !context.may_name(count, span) {
+            return None;
+        }
+        let mut hosts = Vec::with_capacity(count);
+        for name in patterns.iter().flat_map(nodeset::Pattern::expand) {
             match name.parse() {
                 Ok(host) => hosts.push(host),
                 Err(error) => {
@@ -212,6 +216,9 @@ fn expand(text: &str, span: &Span, context: &mut Context<'_>) -> Option<Vec<Node
             return None;
         }
     };
+    if !context.may_address(pattern.count(), span) {
+        return None;
+    }
     let addresses = pattern.expand().into_iter().map(|text| text.parse());
     match addresses.collect() {
         Ok(addresses) => Some(addresses),

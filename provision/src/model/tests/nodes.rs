@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::model::cluster::MAX_NODES;
+use crate::model::decode::{Context, Decode as _, MAX_ADDRESSES};
+use crate::model::problem::Reporter;
+use crate::model::raw::{RawAddress, RawFile};
 use crate::nodeset::MAX_EXPANSION;
 
 fn node(lines: &str) -> String {
@@ -163,6 +166,52 @@ fn too_many_nodes() {
         .replace("[0-65535]", "[1-65535]")
         .replacen("\"52:54:01:00:00:00\",", "", 1);
     assert_eq!(accepted(&fits).nodes().len(), MAX_NODES);
+}
+
+/// How many names and addresses are made of the ranges of a text, right or not.
+fn made(text: &str) -> (usize, usize) {
+    let mut report = Reporter::default();
+    let raw = recover::parse(text, |value, _, broken| {
+        RawFile::decode(value, &mut Context::new(&mut report, text, broken))
+    });
+    let nodes = raw.and_then(|raw| raw.node.given().cloned());
+    let sections = nodes.expect("there are nodes").sections;
+    let names = sections.iter().filter_map(|at| at.value.name.given());
+    let addresses = sections.iter().filter_map(|at| at.value.address.given());
+    let count = |address: &RawAddress| match address {
+        RawAddress::One(_) => 1,
+        RawAddress::Range(list) => list.len(),
+    };
+    let addresses = addresses.flat_map(|many| &many.items);
+    (
+        names.map(|names| names.0.len()).sum(),
+        addresses.map(|at| count(&at.value)).sum(),
+    )
+}
+
+#[test]
+fn ranges_that_would_take_all_memory_are_not_expanded() {
+    let network = BASE
+        .split_once("[[node]]")
+        .map(|(before, _)| before.replace("10.0.0.0/24", "10.0.0.0/8"))
+        .expect("it has nodes");
+    let names = network.clone() + &"[[node]]\nname = \"a[0-65535]\"\n".repeat(1000);
+    assert_eq!(made(&names), (MAX_NODES, 0));
+    insta::assert_snapshot!(told(&names), @"
+    f:20:8: node a[0-65535]: `mac` is missing; add the Ethernet address that it boots from; for several nodes a list
+    f:22:8: more than 65536 nodes; make two clusters of them
+    ");
+    let section =
+        "[[node]]\nname = \"a\"\nmac = \"52:54:00:00:00:00\"\naddress = \"10.1.[0-255].[0-255]\"\n";
+    let addresses = network.clone() + &section.repeat(1000);
+    assert_eq!(made(&addresses), (1000, MAX_ADDRESSES));
+    let told_of = told(&addresses);
+    let line = "more than 262144 addresses are written by ranges; write one for each node and one for its BMC";
+    assert_eq!(told_of.matches(line).count(), 1, "{told_of}");
+    // Nor are sections read that cannot all be nodes.
+    let sections = network + &"[[node]]\n".repeat(2 * MAX_NODES);
+    let problems = check(&sections).problems;
+    assert_eq!(problems.errors(), MAX_NODES + 2);
 }
 
 #[test]
