@@ -50,18 +50,13 @@ fn free_address(cluster: &Cluster) -> Option<NodeIp> {
 
 /// Whether nobody in cluster.toml has an address.
 fn is_free(cluster: &Cluster, address: Ipv4Addr) -> bool {
-    let network = &cluster.network;
     let range = match &cluster.dhcp {
         Dhcp::Full { range, .. } => *range,
         Dhcp::Proxy | Dhcp::External => None,
     };
     NodeIp::new(address).is_ok_and(|address| cluster.node_by_address(address).is_none())
         && !range.is_some_and(|range| range.contains(address))
-        && address != network.master.get()
-        && network
-            .gateway
-            .is_none_or(|gateway| gateway.get() != address)
-        && !network.dns.contains(&address)
+        && cluster.holder(address).is_none()
 }
 
 #[cfg(test)]
@@ -103,6 +98,27 @@ mod tests {
         let more = "gateway = \"10.0.0.2\"\n[dhcp]\nrange = \"10.0.0.10-10.0.0.14\"";
         assert_eq!(free(net, more, &["10.0.0.9"]).as_deref(), Some("10.0.0.3"));
         assert_eq!(free("10.0.0.0/30", "", &["10.0.0.2"]), None);
+    }
+
+    #[test]
+    fn what_somebody_else_has_is_passed_over() {
+        let more = "dns = [\"10.0.0.6\"]\n\
+            [time]\nservers = [\"10.0.0.7\", \"10.0.0.1\"]\n\
+            [log]\ntarget = \"remote\"\nhost = \"10.0.0.8\"\n\
+            [export.far]\npath = \"/far\"\nserver = \"10.0.0.9\"\n\
+            [profile.default]\nbmc = { kind = \"ipmi\", address = \"10.0.0.10\" }";
+        let of = |more: &str| free("10.0.0.0/24", more, &["10.0.0.5"]);
+        assert_eq!(of(more).as_deref(), Some("10.0.0.11"));
+        let redfish = more.replace("ipmi", "redfish");
+        assert_eq!(of(&redfish).as_deref(), Some("10.0.0.11"));
+        // Nor where another server has given it, which then was a mistake.
+        let beside = more.replace("[time]", "[dhcp]\nmode = \"external\"\n[time]");
+        let cluster = cluster("10.0.0.0/24", &beside, &["10.0.0.5"]);
+        for last in 6..=10 {
+            let error = address(&cluster, Some(Ipv4Addr::new(10, 0, 0, last)));
+            let error = error.expect_err("somebody has it");
+            assert!(error.contains("somebody else's"), "{error}");
+        }
     }
 
     #[test]

@@ -107,14 +107,17 @@ fn dynamic_range(subnet: Subnet, taken: &[Ipv4Addr]) -> Option<AddressRange> {
     let length = (count / 5).min(1000);
     // At the end, or before what is there already.
     let mut end = last;
-    for address in [last, last - 1].map(Ipv4Addr::from) {
-        if taken.contains(&address) {
-            end = u32::from(address) - 1;
+    loop {
+        let begin = end
+            .checked_sub(length - 1)
+            .filter(|begin| *begin >= first)?;
+        let range = AddressRange::new(begin.into(), end.into()).ok()?;
+        let inside = taken.iter().filter(|address| range.contains(**address));
+        match inside.min() {
+            Some(lowest) => end = u32::from(*lowest) - 1,
+            None => return Some(range),
         }
     }
-    let range = AddressRange::new((end - length + 1).into(), end.into()).ok()?;
-    let is_free = !taken.iter().any(|&address| range.contains(address));
-    is_free.then_some(range)
 }
 
 /// The text of the file.
@@ -242,6 +245,7 @@ fn write_dhcp(
     }
     let mut taken = vec![master];
     taken.extend(gateway);
+    taken.extend(&machine.dns);
     match dynamic_range(subnet, &taken) {
         _ if interface.gateway.is_some() => {
             writeln!(

@@ -137,8 +137,12 @@ fn any_interface() -> impl Strategy<Value = Interface> {
 
 proptest! {
     #[test]
-    fn whatever_the_machine_is_like_the_file_is_right(interfaces in vec(any_interface(), 0..5)) {
-        let machine = Machine { interfaces, ..master() };
+    fn whatever_the_machine_is_like_the_file_is_right(
+        interfaces in vec(any_interface(), 0..5),
+        dns in vec(0_u32..16, 0..3),
+    ) {
+        let dns = dns.into_iter().map(|last| (0x0a00_0000 + last).into()).collect();
+        let machine = Machine { interfaces, dns, ..master() };
         if let Ok(chosen) = choose(&machine, None) {
             let text = render(&machine, chosen);
             prop_assert_eq!(problems(&text), "", "{}", text);

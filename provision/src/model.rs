@@ -5,7 +5,7 @@
 //! and Ethernet addresses occur once, every reference leads somewhere, every node lies inside
 //! the subnet and outside the dynamic range. So nothing behind this edge checks again.
 //!
-//! - [`Cluster`], [`Network`], [`Dhcp`]: the cluster ([`cluster`]);
+//! - [`Cluster`], [`Network`], [`Dhcp`], [`Holder`]: the cluster ([`cluster`]);
 //! - [`Node`], [`Settings`], [`Bmc`]: a node and what it boots ([`node`]);
 //! - [`Image`]: what `image build` makes ([`image`]);
 //! - [`Export`], [`Time`], [`Log`], [`Ssh`], [`Serve`], [`Power`]: the services ([`services`]);
@@ -38,7 +38,7 @@ use std::fmt;
 
 pub use address::{NodeIp, NodeIpError};
 pub use check::{Checked, MAX_FILE_BYTES, check, node_lines};
-pub use cluster::{Cluster, Dhcp, Network};
+pub use cluster::{Cluster, Dhcp, Holder, Network};
 pub use hostname::{Hostname, HostnameError, MAX_HOSTNAME_BYTES, MAX_LABEL_BYTES};
 pub use image::{Image, ImageSource};
 pub use load::{LoadError, load, parse, read};

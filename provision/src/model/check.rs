@@ -4,12 +4,14 @@
 //! depends on a value that is wrong already is not reported again. Where the TOML is broken, the rest
 //! is checked without it.
 
+mod allot;
 mod bmc;
 mod image;
 mod network;
 mod nodes;
 mod services;
 mod settings;
+mod taken;
 
 use std::collections::BTreeMap;
 
@@ -92,7 +94,7 @@ fn syntax_fix(what: &str) -> &'static str {
 fn cluster(raw: &RawFile, text: &str, report: &mut Reporter) -> Option<Cluster> {
     let name = name(raw, report);
     let network = network::check(raw, report);
-    let dhcp = services::dhcp(raw.dhcp.given(), network.as_ref(), report);
+    let dhcp = services::dhcp(raw.dhcp.given(), report);
     let images = named(&raw.image, |name, raw| image::check(name, raw, report));
     let exports = named(&raw.export, |name, raw| services::export(name, raw, report));
     let time = services::time(raw.time.given());
@@ -106,7 +108,7 @@ fn cluster(raw: &RawFile, text: &str, report: &mut Reporter) -> Option<Cluster> 
     let no_nodes = RawNodes::default();
     let sections = raw.node.given().unwrap_or(&no_nodes);
     let facts = network::Facts::new(raw, network.as_ref());
-    let nodes = nodes::check(sections, &mut scope, &facts, &lines, report);
+    let (nodes, holders) = nodes::check(sections, &mut scope, &facts, &lines, report);
     if !nodes.is_empty() && sections.is_whole {
         scope.warn_unused(report);
     }
@@ -125,6 +127,7 @@ fn cluster(raw: &RawFile, text: &str, report: &mut Reporter) -> Option<Cluster> 
         serve,
         power,
         nodes,
+        holders,
     }))
 }
 

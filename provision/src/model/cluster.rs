@@ -1,6 +1,7 @@
 //! The cluster as a whole, and the ways to find a node in it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -39,7 +40,41 @@ pub struct Cluster {
     /// How power commands are spread.
     pub power: Power,
     nodes: Vec<Node>,
+    holders: HashMap<Ipv4Addr, Holder>,
     index: Index,
+}
+
+/// Who has an address, besides the nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// The master.
+    Master,
+    /// The router that nodes are told of.
+    Gateway,
+    /// A DNS server that nodes are told of.
+    Dns,
+    /// The server of an export that is not the master's.
+    Nfs(ExportName),
+    /// A time server that the master asks.
+    Time,
+    /// The syslog server of the site.
+    Log,
+    /// The BMC of a node, or what simulates it.
+    Bmc(Hostname),
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Master => f.write_str("the master"),
+            Self::Gateway => f.write_str("the gateway"),
+            Self::Dns => f.write_str("a DNS server"),
+            Self::Nfs(export) => write!(f, "the server of export {export}"),
+            Self::Time => f.write_str("a time server"),
+            Self::Log => f.write_str("the log server"),
+            Self::Bmc(node) => write!(f, "the BMC of node {node}"),
+        }
+    }
 }
 
 /// The network that the nodes boot from.
@@ -111,6 +146,7 @@ pub(super) struct Parts {
     pub(super) serve: Serve,
     pub(super) power: Power,
     pub(super) nodes: Vec<Node>,
+    pub(super) holders: HashMap<Ipv4Addr, Holder>,
 }
 
 /// Where a node stands in `nodes`, by what is known of it.
@@ -136,6 +172,7 @@ impl Cluster {
             serve,
             power,
             nodes,
+            holders,
         } = parts;
         let mut index = Index::default();
         for (at, node) in nodes.iter().enumerate() {
@@ -155,8 +192,14 @@ impl Cluster {
             serve,
             power,
             nodes,
+            holders,
             index,
         }
+    }
+
+    /// Who has this address, if it is no node.
+    pub fn holder(&self, address: Ipv4Addr) -> Option<&Holder> {
+        self.holders.get(&address)
     }
 
     /// Every node, in the order of the file; within a range in the order of its numbers.

@@ -104,6 +104,19 @@ pub(super) fn of_section(
     Some(kinds.into_iter().map(bmc).collect())
 }
 
+/// Whether it listens where nothing but a BMC does, so that its address is all its own.
+pub(super) fn has_usual_port(kind: &BmcKind) -> bool {
+    match kind {
+        BmcKind::Ipmi { port, .. } => *port == IPMI_PORT,
+        BmcKind::Redfish { url, .. } => {
+            let usual = [":443", ":80"];
+            let (_, host) = url.as_str().split_once("://").unwrap_or_default();
+            !host.contains(':') || usual.iter().any(|port| host.ends_with(port))
+        }
+        BmcKind::Wol { .. } | BmcKind::Command { .. } => false,
+    }
+}
+
 /// Where a switch listens, if that is an address.
 pub(super) fn address(kind: &BmcKind) -> Option<Ipv4Addr> {
     match kind {

@@ -3,11 +3,12 @@
 use std::net::Ipv4Addr;
 
 use super::required;
+use super::taken::Others;
 use crate::model::cluster::Network;
 use crate::model::decode::{At, Field};
 use crate::model::problem::{Reporter, Span};
-use crate::model::raw::{HTTP_PORT, MASTER_PORT, RawCluster, RawFile};
-use crate::model::{AddressRange, ExportServer, Host, Hostname, NodeIp, Subnet};
+use crate::model::raw::{DhcpMode, HTTP_PORT, MASTER_PORT, RawCluster, RawFile};
+use crate::model::{AddressRange, Hostname, NodeIp, Subnet};
 
 /// The most DNS servers: what a resolver asks, and what fits into a DHCP answer.
 const MAX_DNS: usize = 3;
@@ -116,56 +117,39 @@ pub(super) fn misfit(address: Ipv4Addr, subnet: Subnet) -> Option<(String, Strin
     None
 }
 
-/// What the addresses of nodes are held against; each with its place.
+/// What the addresses of nodes are held against.
 pub(super) struct Facts {
     pub(super) subnet: Option<Subnet>,
+    /// Who answers DHCP; none where that was reported.
+    pub(super) mode: Option<DhcpMode>,
+    /// What our own server gives to machines that are not known, and where that is written.
     pub(super) range: Option<(AddressRange, Span)>,
-    pub(super) master: Option<(NodeIp, Span)>,
-    pub(super) gateway: Option<(NodeIp, Span)>,
+    pub(super) master: Option<NodeIp>,
     pub(super) domain: Option<Hostname>,
-    pub(super) dns: Vec<Ipv4Addr>,
-    /// Machines of the site that are named elsewhere in the file.
-    pub(super) others: Vec<Ipv4Addr>,
+    /// Who has an address besides nodes and BMCs.
+    pub(super) others: Others,
 }
 
 impl Facts {
     pub(super) fn new(raw: &RawFile, network: Option<&Network>) -> Self {
         let cluster = raw.cluster.given();
-        let placed = |at: &At<NodeIp>| (at.value, at.span.clone());
+        let mode = match &raw.dhcp {
+            Field::Absent => Some(DhcpMode::Full),
+            Field::Invalid(_) | Field::Lost => None,
+            Field::Given(dhcp) => dhcp.value.mode(),
+        };
         let range = raw.dhcp.given().and_then(|dhcp| dhcp.range.at());
+        // That of another server means nothing, and is reported.
+        let range = range.filter(|_| mode.is_none_or(|mode| mode == DhcpMode::Full));
         Self {
             subnet: network
                 .map(|network| network.subnet)
                 .or_else(|| cluster?.subnet.given().copied()),
+            mode,
             range: range.map(|at| (at.value, at.span.clone())),
-            master: cluster.and_then(|c| c.master.at()).map(placed),
-            gateway: cluster.and_then(|c| c.gateway.at()).map(placed),
+            master: cluster.and_then(|c| c.master.given().copied()),
             domain: cluster.and_then(|c| c.domain.given().cloned()),
-            dns: cluster.map(|c| c.dns.values()).unwrap_or_default(),
-            others: others(raw),
+            others: Others::new(raw),
         }
     }
-}
-
-/// The addresses of NFS, time and log servers.
-fn others(raw: &RawFile) -> Vec<Ipv4Addr> {
-    let exports = raw.export.given().map_or(&[][..], |named| &named.0);
-    let filers = exports
-        .iter()
-        .filter_map(|(_, export)| match &export.value.server.given()?.0 {
-            ExportServer::External(host) => Some(host),
-            ExportServer::Kernel | ExportServer::Ganesha => None,
-        });
-    let clocks = raw
-        .time
-        .given()
-        .map_or(&[][..], |time| time.servers.items());
-    let log = raw.log.given().and_then(|log| log.host.given());
-    let hosts = filers.chain(clocks.iter().map(|at| &at.value)).chain(log);
-    hosts
-        .filter_map(|host| match host {
-            Host::Address(address) => Some(*address),
-            Host::Name(_) => None,
-        })
-        .collect()
 }

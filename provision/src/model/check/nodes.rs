@@ -1,157 +1,40 @@
-//! The nodes: as many addresses as names, each once, each where a node may be. Nodes without an
-//! address are allotted one, when it is known which the others have.
+//! The nodes: as many addresses as names, each once, each where a node may be.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::allot::{Address, Pending, allot};
 use super::bmc::{self, Switches};
 use super::network::{Facts, misfit};
 use super::settings::Scope;
+use super::taken::{self, Holders};
 use crate::model::cluster::MASTER_NAME;
 use crate::model::decode::{At, Field, OneOrMany};
 use crate::model::problem::{Lines, Reporter, Span};
-use crate::model::raw::{RawAddress, RawNode, RawNodes};
-use crate::model::{AddressRange, Bmc, Hostname, MacAddr, Node, NodeIp, Settings, Subnet};
+use crate::model::raw::{DhcpMode, RawAddress, RawNode, RawNodes};
+use crate::model::{BmcKind, Holder, Hostname, MacAddr, Node, NodeIp};
 use crate::nodeset::fold;
 
 /// What was seen before: a value, whose it is, and where it is written.
 type Seen<T> = HashMap<T, (Hostname, Span)>;
 
+/// The nodes, and who else has an address.
 pub(super) fn check(
     sections: &RawNodes,
     scope: &mut Scope<'_>,
     facts: &Facts,
     lines: &Lines,
     report: &mut Reporter,
-) -> Vec<Node> {
+) -> (Vec<Node>, Holders) {
     let mut checker = Checker::new(facts, lines);
     let mut nodes = Vec::new();
     for section in &sections.sections {
         checker.section(section, scope, &mut nodes, report);
     }
-    allot(nodes, facts, report)
-}
-
-/// A node whose address may not be known yet.
-struct Pending {
-    name: Hostname,
-    mac: MacAddr,
-    address: Address,
-    bmc: Option<Bmc>,
-    settings: Arc<Settings>,
-    line: usize,
-}
-
-enum Address {
-    Given(NodeIp),
-    /// One is to be allotted; of the section, its place and its name in messages.
-    Wanted(Span, Arc<str>),
-}
-
-impl Pending {
-    fn with(self, address: NodeIp) -> Node {
-        Node {
-            name: self.name,
-            mac: self.mac,
-            address,
-            bmc: self.bmc,
-            settings: self.settings,
-            line: self.line,
-        }
-    }
-}
-
-/// Gives the nodes that have no address the free ones of the subnet, in order.
-fn allot(pending: Vec<Pending>, facts: &Facts, report: &mut Reporter) -> Vec<Node> {
-    let mut taken: HashSet<Ipv4Addr> = facts.others.iter().copied().collect();
-    taken.extend(&facts.dns);
-    taken.extend(facts.master.iter().map(|(address, _)| address.get()));
-    taken.extend(facts.gateway.iter().map(|(address, _)| address.get()));
-    for node in &pending {
-        if let Address::Given(address) = node.address {
-            taken.insert(address.get());
-        }
-        taken.extend(node.bmc.iter().filter_map(|bmc| bmc::address(&bmc.kind)));
-    }
-    let mut free = facts
-        .subnet
-        .map(|subnet| Free::new(subnet, facts.range.as_ref().map(|(range, _)| *range), taken));
-    let mut nodes = Vec::with_capacity(pending.len());
-    let mut without: Vec<(Span, Arc<str>, usize)> = Vec::new();
-    for node in pending {
-        let (span, label) = match &node.address {
-            Address::Given(address) => {
-                let address = *address;
-                nodes.push(node.with(address));
-                continue;
-            }
-            Address::Wanted(span, label) => (span, label),
-        };
-        // Without a subnet that was reported.
-        let Some(free) = &mut free else { continue };
-        if let Some(address) = free.next() {
-            nodes.push(node.with(address));
-            continue;
-        }
-        match without.last_mut() {
-            Some((last, _, count)) if last == span => *count += 1,
-            _ => without.push((span.clone(), label.clone(), 1)),
-        }
-    }
-    for (span, label, count) in without {
-        let nodes = if count == 1 { "node" } else { "nodes" };
-        let subnet = facts
-            .subnet
-            .map_or_else(String::new, |net| format!(" {net}"));
-        report.error(
-            span,
-            format!("{label}: the subnet{subnet} has no free address for {count} {nodes}"),
-            "make `subnet` larger or `dhcp.range` smaller",
-        );
-    }
-    nodes
-}
-
-/// The addresses that can be allotted, the lowest first.
-struct Free {
-    hosts: AddressRange,
-    range: Option<AddressRange>,
-    taken: HashSet<Ipv4Addr>,
-    /// None behind the last one.
-    next: Option<u32>,
-}
-
-impl Free {
-    fn new(subnet: Subnet, range: Option<AddressRange>, taken: HashSet<Ipv4Addr>) -> Self {
-        let hosts = subnet.hosts();
-        Self {
-            hosts,
-            range,
-            taken,
-            next: Some(hosts.first().into()),
-        }
-    }
-}
-
-impl Iterator for Free {
-    type Item = NodeIp;
-
-    fn next(&mut self) -> Option<NodeIp> {
-        loop {
-            let address = Ipv4Addr::from(self.next?);
-            if address > self.hosts.last() {
-                return None;
-            }
-            // The range may be large.
-            let range = self.range.filter(|range| range.contains(address));
-            let last = range.map_or(address, AddressRange::last);
-            self.next = u32::from(last).checked_add(1);
-            if range.is_none() && !self.taken.contains(&address) {
-                return NodeIp::new(address).ok();
-            }
-        }
-    }
+    taken::range(facts, &checker.bmcs, report);
+    let holders = taken::holders(facts, checker.bmcs);
+    (allot(nodes, facts, &holders, report), holders)
 }
 
 struct Checker<'a> {
@@ -161,6 +44,10 @@ struct Checker<'a> {
     names: Seen<Hostname>,
     macs: Seen<MacAddr>,
     addresses: Seen<NodeIp>,
+    /// Those at which nothing but a BMC can be.
+    bmc_addresses: Seen<Ipv4Addr>,
+    /// All that BMCs have, and whose they are.
+    bmcs: Vec<(Ipv4Addr, Hostname)>,
     switches: Switches,
 }
 
@@ -174,6 +61,8 @@ impl<'a> Checker<'a> {
             names: HashMap::new(),
             macs: HashMap::new(),
             addresses: HashMap::new(),
+            bmc_addresses: HashMap::new(),
+            bmcs: Vec::new(),
             switches: Switches::default(),
         }
     }
@@ -192,6 +81,17 @@ impl<'a> Checker<'a> {
         let names = &names.value.0;
         let macs = macs(&raw.mac, names.len(), section, &label, report);
         let addresses = addresses(&raw.address, names.len(), &label, report);
+        let is_allotted = raw.address.is_absent() && self.facts.mode != Some(DhcpMode::Proxy);
+        if raw.address.is_absent() && !is_allotted {
+            report.error(
+                section.span.clone(),
+                format!(
+                    "{label}: `address` is missing, and with mode = \"{}\" another server gives the addresses",
+                    DhcpMode::Proxy
+                ),
+                "write the one that it gives the node; for several nodes a list",
+            );
+        }
 
         let mut grouped = Grouped::default();
         for name in names {
@@ -208,8 +108,19 @@ impl<'a> Checker<'a> {
         let Some(resolved) = resolved else { return };
         let bmcs = match &resolved.bmc {
             Some(raw) => {
-                let master = self.facts.master.as_ref().map(|(master, _)| *master);
-                bmc::of_section(raw, names, &label, master, &mut self.switches, report)
+                let master = self.facts.master;
+                let switches = &mut self.switches;
+                let bmcs = bmc::of_section(raw, names, &label, master, switches, report);
+                let place = raw.value.address.span();
+                let place = place.unwrap_or_else(|| raw.span.clone());
+                let mut grouped = Grouped::default();
+                for (name, bmc) in names.iter().zip(bmcs.iter().flatten()) {
+                    if let Some(bmc) = bmc {
+                        self.bmc(name, &bmc.kind, &place, &mut grouped);
+                    }
+                }
+                grouped.report(report);
+                bmcs
             }
             None => Some(vec![None; names.len()]),
         };
@@ -223,7 +134,7 @@ impl<'a> Checker<'a> {
                 .into_iter()
                 .map(|(address, _)| Address::Given(address))
                 .collect(),
-            None if raw.address.is_absent() => names.iter().map(|_| wanted()).collect(),
+            None if is_allotted => names.iter().map(|_| wanted()).collect(),
             None => return,
         };
         let line = self.lines.line(section.span.start);
@@ -331,22 +242,28 @@ impl<'a> Checker<'a> {
             // One mistake each: what is outside is neither the master nor in the range.
             return add("subnet", problem, fix, None);
         }
-        let fixed = [("master", &facts.master), ("gateway", &facts.gateway)];
-        for (what, fixed) in fixed {
-            if let Some((_, at)) = fixed.as_ref().filter(|(fixed, _)| *fixed == address) {
-                let problem = format!("is the {what}'s");
-                return add(
-                    what,
-                    problem,
-                    "give the node another one".into(),
-                    Some((at.clone(), "here")),
-                );
+        if let Some(held) = facts.others.get(address.get()) {
+            let problem = format!("is also that of {}", held.holder);
+            let at = Some((held.span.clone(), "here"));
+            match &held.holder {
+                Holder::Master | Holder::Gateway | Holder::Bmc(_) => {
+                    return add("holder", problem, "give the node another one".into(), at);
+                }
+                Holder::Dns => {
+                    let fix = "give the node another one, or take the server out of `dns`";
+                    add(SERVER, problem, fix.into(), at);
+                }
+                Holder::Nfs(_) | Holder::Time | Holder::Log => {
+                    let fix = "give the node another one, unless it is that server itself";
+                    add(SERVER, problem, fix.into(), at);
+                }
             }
         }
-        if facts.dns.contains(&address.get()) {
-            let problem = "is also that of a DNS server".to_owned();
-            let fix = "give the node another one, or take the server out of `dns`".into();
-            add(DNS, problem, fix, None);
+        if let Some((other, first)) = self.bmc_addresses.get(&address.get()) {
+            let line = self.lines.line(first.start);
+            let problem = format!("is also that of the BMC of node {other} in line {line}");
+            let fix = "give one of them another one".into();
+            add("bmc", problem, fix, Some((first.clone(), "the BMC")));
         }
         if let Some((range, at)) = facts
             .range
@@ -365,6 +282,39 @@ impl<'a> Checker<'a> {
         } else {
             self.addresses.insert(address, (name.clone(), span.clone()));
         }
+    }
+
+    /// Where its BMC listens. One with a port of its own may be simulated on a node.
+    fn bmc<'n>(
+        &mut self,
+        name: &'n Hostname,
+        kind: &BmcKind,
+        span: &Span,
+        grouped: &mut Grouped<'n>,
+    ) {
+        let Some(address) = bmc::address(kind) else {
+            return;
+        };
+        self.bmcs.push((address, name.clone()));
+        if !bmc::has_usual_port(kind) {
+            return;
+        }
+        let node = NodeIp::new(address).ok();
+        if let Some((other, first)) = node.and_then(|address| self.addresses.get(&address)) {
+            let line = self.lines.line(first.start);
+            grouped.add(Issue {
+                kind: "bmc",
+                span: span.clone(),
+                name,
+                what: format!("node {name}: bmc: {address}"),
+                problem: format!("is also the address of node {other} in line {line}"),
+                fix: "give the BMC's own address; one that is simulated on a node needs a `port` of its own"
+                    .into(),
+                related: Some((first.clone(), "the node")),
+            });
+        }
+        let place = || (name.clone(), span.clone());
+        self.bmc_addresses.entry(address).or_insert_with(place);
     }
 }
 
@@ -486,8 +436,8 @@ fn counted<V, T>(
     None
 }
 
-/// What may be meant: a node can be a DNS server.
-const DNS: &str = "dns";
+/// What may be meant: a node can be a server, too.
+const SERVER: &str = "server";
 
 /// A mistake of one node.
 struct Issue<'a> {
@@ -536,7 +486,7 @@ impl<'a> Grouped<'a> {
             };
             let what = format!("{what} {problem}{likewise}");
             match related {
-                _ if kind == DNS => report.warning(span, what, fix),
+                _ if kind == SERVER => report.warning(span, what, fix),
                 Some(related) => report.error_with(span, what, fix, related),
                 None => report.error(span, what, fix),
             }

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::network::misfit;
 use super::{only, required};
-use crate::model::cluster::{Dhcp, Network};
+use crate::model::cluster::Dhcp;
 use crate::model::decode::{At, Field};
 use crate::model::problem::{Lines, Reporter, Span};
 use crate::model::raw::{
@@ -13,7 +12,7 @@ use crate::model::raw::{
     defaults,
 };
 use crate::model::{
-    AbsPath, AddressRange, Export, ExportName, ExportServer, Log, Power, Serve, Ssh, Time, Timespan,
+    AbsPath, Export, ExportName, ExportServer, Log, Power, Serve, Ssh, Time, Timespan,
 };
 
 /// The shortest lease that dnsmasq gives.
@@ -61,18 +60,11 @@ fn default<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("defaults are valid; a test reads each")
 }
 
-pub(super) fn dhcp(
-    raw: Option<&RawDhcp>,
-    network: Option<&Network>,
-    report: &mut Reporter,
-) -> Option<Dhcp> {
+/// The range is held against the other addresses when all are known ([`super::taken::range`]).
+pub(super) fn dhcp(raw: Option<&RawDhcp>, report: &mut Reporter) -> Option<Dhcp> {
     let empty = RawDhcp::default();
     let raw = raw.unwrap_or(&empty);
-    let mode = match &raw.mode {
-        Field::Absent => DhcpMode::Full,
-        Field::Invalid(_) | Field::Lost => return None,
-        Field::Given(at) => at.value,
-    };
+    let mode = raw.mode()?;
     if mode != DhcpMode::Full {
         let keys = [
             ("range", raw.range.span()),
@@ -91,9 +83,6 @@ pub(super) fn dhcp(
             _ => Dhcp::External,
         });
     }
-    if let (Some(at), Some(network)) = (raw.range.at(), network) {
-        range(at, network, report);
-    }
     let lease = raw.lease.unwrap_or(defaults::LEASE);
     if let Some(at) = raw.lease.at()
         && lease.0 < MIN_LEASE
@@ -111,26 +100,13 @@ pub(super) fn dhcp(
     })
 }
 
-/// The dynamic range lies in the subnet, beside master and gateway.
-fn range(at: &At<AddressRange>, network: &Network, report: &mut Reporter) {
-    let range = at.value;
-    for end in [range.first(), range.last()] {
-        if let Some((problem, fix)) = misfit(end, network.subnet) {
-            let what = format!("dhcp: the end {end} of the range {problem}");
-            return report.error(at.span.clone(), what, fix);
-        }
-    }
-    let others = [
-        ("master", Some(network.master)),
-        ("gateway", network.gateway),
-    ];
-    for (what, address) in others {
-        if let Some(address) = address.filter(|address| range.contains(address.get())) {
-            report.error(
-                at.span.clone(),
-                format!("dhcp: the range {range} holds the {what}'s address {address}"),
-                "choose a range without it",
-            );
+impl RawDhcp {
+    /// Who answers; none where that was reported.
+    pub(super) fn mode(&self) -> Option<DhcpMode> {
+        match &self.mode {
+            Field::Absent => Some(DhcpMode::Full),
+            Field::Invalid(_) | Field::Lost => None,
+            Field::Given(at) => Some(at.value),
         }
     }
 }

@@ -132,7 +132,8 @@ table! {
         "mac" mac: OneOrMany<MacAddr>, required;
         /// Its address; for several nodes a list, a range (`10.0.[1-4].[1-24]`), or the first one, from which they are
         /// counted on in the order of the names. Without it the nodes are allotted the lowest free addresses of the subnet,
-        /// in the order of the file; so a node that is added or removed can shift those behind it, which `plan` shows.
+        /// in the order of the file; so a node that is added or removed can shift those behind it, which `plan` shows. It must
+        /// be there with `mode = "proxy"`, where another server gives the addresses.
         "address" address: OneOrMany<RawAddress>;
         /// The profile or profiles whose settings it takes; a later one goes before an earlier one.
         "profile" profile: OneOrMany<ProfileName>;

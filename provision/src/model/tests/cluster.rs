@@ -76,6 +76,27 @@ fn dhcp() {
             told_replaced("master = ", "gateway = \"10.0.0.250\"\nmaster = ")
         ),
         (
+            "a range with a server of several kinds",
+            told(
+                &(BASE.replace("master = ", "dns = [\"10.0.0.210\"]\nmaster = ")
+                    + "[time]\nservers = [\"10.0.0.210\", \"10.0.0.1\"]\n")
+            )
+        ),
+        (
+            "a range with servers",
+            told_with(
+                "[time]\nservers = [\"10.0.0.211\"]\n[log]\ntarget = \"remote\"\nhost = \"10.0.0.212\"\n\
+                 [export.far]\npath = \"/far\"\nserver = \"10.0.0.213\"\n"
+            )
+        ),
+        (
+            "a range with BMCs",
+            told_replaced(
+                "image = \"base\"",
+                "image = \"base\"\nbmc = { kind = \"ipmi\", address = \"10.0.0.199\" }"
+            )
+        ),
+        (
             "a range with a node",
             told_replaced("\"10.0.0.10\"", "\"10.0.0.199\"")
         ),

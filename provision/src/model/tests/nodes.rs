@@ -269,6 +269,60 @@ fn addresses_are_allotted_in_order() {
 }
 
 #[test]
+fn where_another_server_gives_the_addresses_they_are_written() {
+    let text = BASE.replace("address = \"10.0.0.10\"\n", "");
+    let range = "range = \"10.0.0.200-10.0.0.250\"";
+    let mode = |mode: &str| text.replace(range, &format!("mode = \"{mode}\""));
+    insta::assert_snapshot!(told(&mode("proxy")), @r#"f:20:8: node s[0-2]: `address` is missing, and with mode = "proxy" another server gives the addresses; write the one that it gives the node; for several nodes a list"#);
+    // What the site's own server is told is in the fragments for it.
+    assert_eq!(
+        given(&mode("external")),
+        "s0 10.0.0.2, s1 10.0.0.3, s2 10.0.0.4"
+    );
+}
+
+#[test]
+fn addresses_that_somebody_else_has() {
+    let site = "dns = [\"10.0.0.59\"]\nmaster = ";
+    let others = "[time]\nservers = [\"10.0.0.60\"]\n[log]\ntarget = \"remote\"\nhost = \"10.0.0.61\"\n\
+                  [export.far]\npath = \"/far\"\nserver = \"10.0.0.62\"\n";
+    let switched = "address = \"10.0.0.10\"\nbmc = { kind = \"ipmi\", address = \"10.0.0.110\" }";
+    let base = BASE
+        .replace("master = ", site)
+        .replace("address = \"10.0.0.10\"", switched);
+    let with = |more: &str| {
+        let node = "[[node]]\nname = \"t\"\nmac = \"52:54:00:00:01:00\"";
+        format!("{base}{others}{node}\n{more}\n")
+    };
+    let node = |address: &str| told(&with(&format!("address = \"{address}\"")));
+    let bmc = |bmc: &str| with(&format!("address = \"10.0.0.20\"\nbmc = {{ {bmc} }}"));
+    insta::assert_snapshot!(cases(&[
+        ("a time server's", node("10.0.0.60")),
+        ("the log server's", node("10.0.0.61")),
+        ("a filer's", node("10.0.0.62")),
+        ("a BMC's", node("10.0.0.111")),
+        (
+            "a BMC at a node",
+            told(&bmc("kind = \"ipmi\", address = \"10.0.0.11\", port = 623"))
+        ),
+        (
+            "a BMC at its own node",
+            told(&bmc("kind = \"redfish\", address = \"10.0.0.20\""))
+        ),
+        (
+            "BMCs at their own nodes",
+            told(&base.replace("10.0.0.110", "10.0.0.10"))
+        ),
+    ]));
+    // One that is simulated, and servers that are one machine.
+    accepted(&bmc(
+        "kind = \"redfish\", address = \"10.0.0.11\", port = 8000, tls = \"off\"",
+    ));
+    accepted(&bmc("kind = \"ipmi\", address = \"10.0.0.21\"").replace("10.0.0.60", "10.0.0.59"));
+    accepted(&bmc("kind = \"wol\"").replace("10.0.0.60", "10.0.0.1"));
+}
+
+#[test]
 fn a_name_that_would_take_all_memory_is_refused_at_once() {
     let long = "a".repeat(200_000);
     let node = |name: &str| {
