@@ -164,6 +164,15 @@ fn every_kind_of_change_and_the_way_back() {
     let first = fake.visible();
     let plan = fake.plan(&changed());
     insta::assert_snapshot!(shown(&plan));
+    let coloured = show::text(
+        &plan,
+        Style {
+            colours: true,
+            full: false,
+        },
+    );
+    // As a terminal gets it, with the escape character made visible.
+    insta::assert_snapshot!("the_same_with_colours", coloured.replace('\x1b', "^["));
     let kinds = kinds(&plan);
     assert!(
         kinds.contains(&("ganesha/ganesha.conf", Kind::Create)),

@@ -6,3 +6,6 @@
 mod checkers;
 mod fixture;
 mod golden;
+mod nodes;
+mod pxelinux;
+mod tools;
