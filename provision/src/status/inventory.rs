@@ -1,6 +1,10 @@
 //! What an unknown machine tells of itself.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Words;
 use crate::model::MacAddr;
@@ -23,9 +27,11 @@ pub struct Inventory {
     pub memory_kib: u64,
     /// Processors that its kernel runs on.
     pub cores: u32,
-    /// Disks that stay in it.
+    /// Disks that stay in it; at most [`MAX_DEVICES`].
+    #[serde(deserialize_with = "first_devices")]
     pub disks: Vec<Disk>,
-    /// Network interfaces that a driver has taken.
+    /// Network interfaces that a driver has taken; at most [`MAX_DEVICES`].
+    #[serde(deserialize_with = "first_devices")]
     pub nics: Vec<Nic>,
 }
 
@@ -60,11 +66,41 @@ pub struct Nic {
 impl Inventory {
     /// Reads one. The error says what is wrong with the JSON, not with the machine.
     pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut inventory: Self = serde_json::from_slice(json)?;
-        inventory.disks.truncate(MAX_DEVICES);
-        inventory.nics.truncate(MAX_DEVICES);
-        Ok(inventory)
+        serde_json::from_slice(json)
     }
+}
+
+/// The first devices of a list. What follows is not even kept for a moment: a message of empty ones becomes a hundred
+/// times as large in memory.
+fn first_devices<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct First<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for First<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of devices")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut devices = Vec::new();
+            while devices.len() < MAX_DEVICES {
+                match list.next_element()? {
+                    Some(device) => devices.push(device),
+                    None => break,
+                }
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            devices.shrink_to_fit();
+            Ok(devices)
+        }
+    }
+
+    deserializer.deserialize_seq(First(PhantomData))
 }
 
 /// Who an Ethernet address was given to, as far as can be told without a register: the
@@ -114,6 +150,16 @@ mod tests {
         let inventory = Inventory::parse(format!("{{\"disks\":[{disks}],\"more\":1}}").as_bytes())
             .expect("it is right");
         assert_eq!(inventory.disks.len(), MAX_DEVICES);
+        // Nor does what is left out leave room behind.
+        let nics = vec!["{}"; 21_000].join(",");
+        let inventory =
+            Inventory::parse(format!("{{\"nics\":[{nics}]}}").as_bytes()).expect("it is right");
+        assert_eq!(inventory.nics.len(), MAX_DEVICES);
+        assert!(
+            inventory.nics.capacity() <= 2 * MAX_DEVICES,
+            "{}",
+            inventory.nics.capacity()
+        );
         for bad in ["", "{\"cores\":-1}", "{\"cores\":\"4\"}", "{"] {
             assert!(Inventory::parse(bad.as_bytes()).is_err(), "{bad}");
         }
