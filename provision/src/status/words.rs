@@ -5,13 +5,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The most characters of a machine's own words that are kept.
+/// The most bytes of a machine's own words that are kept: in UTF-8, so most letters of other alphabets count twice or more.
 pub const MAX_WORDS: usize = 400;
 
 /// The most characters of a boot's id.
 pub const MAX_BOOT_ID: usize = 64;
 
-/// What a machine says: printable, on one line, at most [`MAX_WORDS`] characters. So it can be
+/// What a machine says: printable, on one line, at most [`MAX_WORDS`] bytes. So it can be
 /// shown on a terminal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize)]
 #[serde(transparent)]
@@ -20,10 +20,14 @@ pub struct Words(String);
 impl Words {
     /// The text, cleaned: whatever a terminal would not show as a character becomes a space.
     pub fn new(text: &str) -> Self {
+        let mut bytes = 0;
         let clean = text
             .chars()
             .map(|c| if is_shown(c) { c } else { ' ' })
-            .take(MAX_WORDS)
+            .take_while(|c| {
+                bytes += c.len_utf8();
+                bytes <= MAX_WORDS
+            })
             .collect::<String>();
         Self(clean.trim().to_owned())
     }
@@ -150,6 +154,9 @@ mod tests {
         );
         let long = "x".repeat(10_000);
         assert_eq!(Words::new(&long).as_str().len(), MAX_WORDS);
+        // Cut where a character ends.
+        let wide = format!("a{}", "\u{1f4be}".repeat(10_000));
+        assert_eq!(Words::new(&wide).as_str().len(), MAX_WORDS - 3);
         let read: Words = serde_json::from_str("\"a\\u001b[1mb\"").expect("a text");
         assert_eq!(read.as_str(), "a [1mb");
     }
