@@ -13,7 +13,8 @@ use crate::status::{NoOffer, Offer};
 use crate::store::{Digest, Store};
 
 /// A generation, and what it offers to each node. Offers are made when they are first wanted, and
-/// kept: the same node gets the same bytes for as long as the generation is in force.
+/// kept: the same node gets the same bytes for as long as the generation is in force. That there is none is not kept:
+/// what is missing may be put back.
 pub struct Served {
     /// Its number.
     pub number: u32,
@@ -23,7 +24,7 @@ pub struct Served {
     pub images: Images,
     store: Store,
     files: Vec<Indexed>,
-    offers: HashMap<MacAddr, OnceLock<Result<Arc<Offer>, NoOffer>>>,
+    offers: HashMap<MacAddr, OnceLock<Arc<Offer>>>,
     overlays: Mutex<HashMap<Digest, MacAddr>>,
     /// What nodes load before anything could verify it, by its digest: what it is.
     unverified: HashMap<Digest, String>,
@@ -75,9 +76,12 @@ impl Served {
             overlays.insert(overlay.digest, node.mac);
             Ok(Arc::new(offer))
         };
-        match self.offers.get(&node.mac) {
-            Some(made) => made.get_or_init(make).clone(),
-            None => make(),
+        let Some(kept) = self.offers.get(&node.mac) else {
+            return make();
+        };
+        match kept.get() {
+            Some(offer) => Ok(Arc::clone(offer)),
+            None => make().map(|offer| Arc::clone(kept.get_or_init(|| offer))),
         }
     }
 

@@ -412,6 +412,31 @@ fn a_node_whose_image_is_missing_says_so() {
     );
 }
 
+/// Its host key is gone for a while.
+#[test]
+fn a_node_boots_when_what_was_missing_is_there() {
+    let site = Site::new(1, "[ssh]\nhost-keys = \"kept\"");
+    site.build("one");
+    site.apply(1);
+    let server = site.serve();
+    let ask = || get(server.address, &format!("/boot/{}.ipxe", mac(0))).text();
+    let script = ask();
+    assert!(
+        script.contains("cannot boot now") && script.contains("host key"),
+        "{script}"
+    );
+    let keys = site.store().root().join("hostkeys/s0");
+    fs::create_dir_all(&keys).expect("the directory is ours");
+    for name in ["ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"] {
+        fs::write(keys.join(name), "a key\n").expect("the directory is ours");
+    }
+    let script = ask();
+    assert!(script.contains("kernel http"), "{script}");
+    let status = server.until("it could boot", |status| status.nodes[0].wanted.is_some());
+    assert_eq!(status.nodes[0].reboot, None);
+    server.end();
+}
+
 #[test]
 fn artifacts_are_for_ever_and_come_in_parts() {
     let site = Site::new(1, "");
