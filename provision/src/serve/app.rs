@@ -245,7 +245,7 @@ impl App {
         }
         let who = self.board().who(address);
         if let Some(mac) = who
-            && let Some(found) = lock(&self.firsts).ask(At::now(), mac)
+            && let Some(found) = lock(&self.firsts).ask(At::now(), mac, address)
         {
             self.stop(mac, address, &found);
             return Some(stopping(&found));
@@ -259,7 +259,7 @@ impl App {
         let served = self.served()?;
         let cluster = &served.cluster;
         if kind == Asking::Loader
-            && let Some(found) = lock(&self.chains).ask(At::now(), mac)
+            && let Some(found) = lock(&self.chains).ask(At::now(), mac, address)
         {
             self.stop(mac, address, &found);
             return Some(stopping(&found));

@@ -1,7 +1,11 @@
 //! Machines that go round in circles: they load a loader that asks for its script, that loads
 //! the loader.
+//!
+//! A machine is told by its Ethernet address and by where it asks from: whoever asks in another's name, from
+//! elsewhere, keeps nobody from booting.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::model::MacAddr;
@@ -22,7 +26,7 @@ const MAX_WATCHED: usize = 131_072;
 /// Counts questions.
 #[derive(Debug, Default)]
 pub struct Chains {
-    asked: HashMap<MacAddr, Asked>,
+    asked: BTreeMap<(MacAddr, Ipv4Addr), Asked>,
 }
 
 #[derive(Debug, Default)]
@@ -54,15 +58,16 @@ impl Loop {
 
 impl Chains {
     /// A machine asks for a script. An answer means that it goes round.
-    pub fn ask(&mut self, at: At, mac: MacAddr) -> Option<Loop> {
-        if self.asked.len() >= MAX_WATCHED && !self.asked.contains_key(&mac) {
+    pub fn ask(&mut self, at: At, mac: MacAddr, from: Ipv4Addr) -> Option<Loop> {
+        let who = (mac, from);
+        if self.asked.len() >= MAX_WATCHED && !self.asked.contains_key(&who) {
             self.asked.retain(|_, asked| asked.is_fresh(at));
             if self.asked.len() >= MAX_WATCHED {
                 // That many at once are no machines; the real ones still boot.
                 return None;
             }
         }
-        let asked = self.asked.entry(mac).or_default();
+        let asked = self.asked.entry(who).or_default();
         if asked.times.len() == MOST {
             asked.times.pop_front();
         }
@@ -83,9 +88,12 @@ impl Chains {
             .then_some(found)
     }
 
-    /// A kernel runs on the machine: it does not go round.
+    /// A kernel runs on the machine: it does not go round, wherever its loader has asked from.
     pub fn started(&mut self, mac: MacAddr) {
-        self.asked.remove(&mac);
+        let all = (mac, Ipv4Addr::UNSPECIFIED)..=(mac, Ipv4Addr::BROADCAST);
+        while let Some((&who, _)) = self.asked.range(all.clone()).next() {
+            self.asked.remove(&who);
+        }
     }
 
     /// What is offered has changed: whoever was told to stop may try again.
@@ -110,6 +118,8 @@ mod tests {
         MacAddr::new([2, 0, a, b, c, d]).expect("an address of one machine")
     }
 
+    const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
+
     fn seconds(seconds: u64) -> At {
         At(seconds * 1000)
     }
@@ -118,25 +128,47 @@ mod tests {
     fn who_asks_again_and_again_is_told_to_stop() {
         let mut chains = Chains::default();
         for at in 0..5 {
-            assert_eq!(chains.ask(seconds(at * 4), mac(1)), None);
+            assert_eq!(chains.ask(seconds(at * 4), mac(1), HERE), None);
         }
-        let found = chains.ask(seconds(20), mac(1)).expect("six times in 20 s");
+        let found = chains
+            .ask(seconds(20), mac(1), HERE)
+            .expect("six times in 20 s");
         assert_eq!((found.times, found.within), (6, Duration::from_secs(20)));
-        assert_eq!(chains.ask(seconds(20), mac(2)), None, "another machine");
-        assert!(chains.ask(seconds(310), mac(1)).is_some(), "it is held");
-        assert_eq!(chains.ask(seconds(400), mac(1)), None);
+        assert_eq!(
+            chains.ask(seconds(20), mac(2), HERE),
+            None,
+            "another machine"
+        );
+        assert!(
+            chains.ask(seconds(310), mac(1), HERE).is_some(),
+            "it is held"
+        );
+        assert_eq!(chains.ask(seconds(400), mac(1), HERE), None);
     }
 
     #[test]
     fn who_asks_now_and_then_or_starts_in_between_does_not_go_round() {
         let mut chains = Chains::default();
         for at in 0..100 {
-            assert_eq!(chains.ask(seconds(at * 13), mac(1)), None);
+            assert_eq!(chains.ask(seconds(at * 13), mac(1), HERE), None);
         }
         for at in 0..100 {
-            assert_eq!(chains.ask(seconds(5000 + at), mac(2)), None);
+            assert_eq!(chains.ask(seconds(5000 + at), mac(2), HERE), None);
             chains.started(mac(2));
         }
+    }
+
+    #[test]
+    fn whoever_asks_in_another_s_name_stops_only_himself() {
+        let mut chains = Chains::default();
+        let elsewhere = Ipv4Addr::new(10, 77, 0, 66);
+        for at in 0..100 {
+            chains.ask(seconds(at), mac(1), elsewhere);
+        }
+        assert!(chains.ask(seconds(100), mac(1), elsewhere).is_some());
+        assert_eq!(chains.ask(seconds(100), mac(1), HERE), None);
+        chains.started(mac(1));
+        assert_eq!(chains.asked.len(), 0);
     }
 
     #[test]
@@ -144,10 +176,10 @@ mod tests {
         let mut chains = Chains::default();
         let most = u32::try_from(MAX_WATCHED).expect("it is small");
         for number in 0..most + 100 {
-            assert_eq!(chains.ask(seconds(1), mac(number)), None);
+            assert_eq!(chains.ask(seconds(1), mac(number), HERE), None);
         }
         assert_eq!(chains.asked.len(), MAX_WATCHED);
-        chains.ask(seconds(1000), mac(most + 100));
+        chains.ask(seconds(1000), mac(most + 100), HERE);
         assert_eq!(chains.asked.len(), 1);
     }
 }

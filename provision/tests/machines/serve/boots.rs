@@ -1,11 +1,12 @@
 //! How nodes boot, and what is known of it.
 
 use std::fs;
+use std::net::Ipv4Addr;
 
 use regexctl_provision::status::{Stage, State};
 use regexctl_provision::store::Digest;
 
-use super::client::{Answer, Connection, get, get_as_wget, post};
+use super::client::{Answer, Connection, IPXE, get, get_as_wget, post};
 use super::script::Script;
 use super::site::{ROOT_BYTES, Server, Site, mac};
 
@@ -346,7 +347,7 @@ fn strangers_are_sent_away_where_it_is_so_said_and_never_too_many_are_kept() {
 
 #[test]
 fn a_machine_that_goes_round_is_told_to_stop() {
-    let site = Site::new(2, "");
+    let site = Site::new(3, "");
     site.build("one");
     site.apply(1);
     let server = site.serve();
@@ -373,6 +374,18 @@ fn a_machine_that_goes_round_is_told_to_stop() {
         get(server.address, "/boot.ipxe");
     }
     assert!(get(server.address, "/boot.ipxe").text().contains("exit 1"));
+    // Whoever asks in a node's name, from elsewhere, keeps only himself from booting.
+    let ask_from = |last, number| {
+        let path = format!("GET /boot/{}.ipxe", mac(number));
+        let fields = format!("{IPXE}Connection: close\r\n");
+        let mut connection = Connection::from(Ipv4Addr::new(127, 0, 0, last), server.address);
+        connection.ask(&path, &fields, b"").text()
+    };
+    for _ in 0..6 {
+        ask_from(2, 2);
+    }
+    assert!(ask_from(2, 2).contains("exit 1"));
+    assert!(ask_from(3, 2).contains("kernel http"));
     // What is offered anew may be tried anew.
     site.apply(2);
     server.until("the generation is served", |status| {
