@@ -384,13 +384,14 @@ fn stopping(found: &Loop) -> String {
     .replace('`', "")
 }
 
-/// A script for a machine that cannot boot now: says why, and asks again.
+/// A script for a machine that cannot boot now: says why, and asks again until there is an answer. Left to its firmware, it
+/// may stand before "no bootable device" for ever.
 fn later(mac: MacAddr, why: &str, served: &Served) -> String {
     let url = served.cluster.network.http_url();
     let mac = mac.to_string().replace(':', "-");
     format!(
-        "#!ipxe\necho regex-provision: cannot boot now: {}\necho Asking again in 30 seconds\n\
-         sleep 30\nchain --replace {url}/boot/{mac}.ipxe || exit 1\n",
+        "#!ipxe\necho regex-provision: cannot boot now: {}\n:again\necho Asking again in 30 seconds\n\
+         sleep 30\nchain --replace --autofree {url}/boot/{mac}.ipxe || goto again\n",
         plain(why)
     )
 }

@@ -411,6 +411,11 @@ fn a_node_whose_image_is_missing_says_so() {
         script.contains("cannot boot now") && script.contains("sleep 30"),
         "{script}"
     );
+    // Nor is it left to its firmware, whatever happens to the next question.
+    assert!(
+        script.contains("|| goto again") && !script.contains("exit"),
+        "{script}"
+    );
     let node = server.node("s0");
     assert_eq!(node.state, State::Failed);
     assert!(
