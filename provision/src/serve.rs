@@ -209,7 +209,10 @@ async fn load(app: &Arc<App>) -> bool {
             app.serve(Arc::clone(&served));
             app.trouble(Trouble::Generation, None);
             // Done now, the first node does not wait for it.
-            tokio::task::spawn_blocking(move || drop(served.offers()));
+            let offered = Arc::clone(&served);
+            tokio::task::spawn_blocking(move || drop(offered.offers()));
+            let app = Arc::clone(app);
+            tokio::spawn(async move { app.verify(&served).await });
             true
         }
         Err(error) => {

@@ -1,7 +1,8 @@
 //! What iPXE is told: a first script that leads to one for each machine.
 //!
 //! A script never ends in a prompt: what fails is tried again for ever, with a pause, so that a
-//! machine that was switched on before the master still comes up.
+//! machine that was switched on before the master still comes up. Where loading fails, the machine asks anew what to load:
+//! what was applied meanwhile may cure it. It asks less often than a machine that goes round (`serve::chain`).
 
 use minijinja::context;
 
@@ -54,6 +55,7 @@ pub fn refused_script(cluster: &Cluster) -> String {
 fn loading(cluster: &Cluster, boot: &Boot, title: &str, arguments: &str) -> String {
     let context = context! {
         cluster => cluster.name.as_str(),
+        server => cluster.network.http_url(),
         title,
         kernel => boot.kernel_url(cluster),
         initramfs => boot.initramfs_url(cluster),

@@ -110,9 +110,9 @@ impl App {
             all.truncate(KEPT);
             // What nobody is told to load any more is nobody's trouble.
             lock(&self.troubles).retain(|trouble, _| match trouble {
-                Trouble::Artifact(digest) => all
-                    .iter()
-                    .any(|served| served.unverified(*digest).is_some()),
+                Trouble::Artifact(digest) => {
+                    all.iter().any(|served| served.loaded(*digest).is_some())
+                }
                 _ => true,
             });
         }
@@ -217,24 +217,54 @@ impl App {
         Ok(made.map(|tar| Source::Memory(tar.into())))
     }
 
-    /// What is wrong with an artifact that no node can verify.
+    /// What is wrong with an artifact. Only what is surely verified by whoever asks for it is not read: a loader may ask for
+    /// what no generation that is loaded names, by a script of long ago.
     async fn damage(&self, digest: Digest, file: &File) -> io::Result<Option<String>> {
-        let what = {
+        let (what, is_root) = {
             let all = lock(&self.served);
-            let what = all.iter().find_map(|served| served.unverified(digest));
-            what.map(str::to_owned)
+            let what = all.iter().find_map(|served| served.loaded(digest));
+            let is_root = all.iter().any(|served| served.is_root(digest));
+            (what.map(str::to_owned), is_root)
         };
-        let Some(what) = what else { return Ok(None) };
+        if what.is_none() && is_root {
+            return Ok(None);
+        }
         let found = self.verified.digest(digest, file).await?;
-        let problem = (found != digest).then(|| {
+        let path = self.store.artifact_path(digest);
+        let damaged = |what, advice| {
             format!(
-                "{what} is damaged on the master's disk, and is not handed out: {} has the SHA-256 {found}; build the \
-                 image again with `regex-provision image build`, then `regex-provision apply`",
-                self.store.artifact_path(digest).display()
+                "{what} is damaged on the master's disk, and is not handed out: {} has the SHA-256 {found}; {advice}",
+                path.display()
             )
-        });
-        self.trouble(Trouble::Artifact(digest), problem.clone());
-        Ok(problem)
+        };
+        let is_damaged = found != digest;
+        Ok(match what {
+            Some(what) => {
+                let advice = "build the image again with `regex-provision image build`, then `regex-provision apply`";
+                let problem = is_damaged.then(|| damaged(what, advice));
+                self.trouble(Trouble::Artifact(digest), problem.clone());
+                problem
+            }
+            // Whoever asks is not told to load it any more, so that is nothing to be told of for ever.
+            None => is_damaged.then(|| {
+                let what = "a file of an earlier generation".to_owned();
+                let problem = damaged(what, "nothing that was applied since needs it");
+                tracing::warn!("{problem}");
+                problem
+            }),
+        })
+    }
+
+    /// Reads all that loaders load of a generation, one after the other, so that what is damaged is told before a node boots.
+    pub(super) async fn verify(&self, served: &Served) {
+        for digest in served.all_loaded() {
+            // Who asks for what cannot be opened or read hears of it.
+            if let Ok(file) = File::open(self.store.artifact_path(digest))
+                && let Err(error) = self.damage(digest, &file).await
+            {
+                tracing::error!(%digest, %error, "cannot read the artifact");
+            }
+        }
     }
 
     /// The first script of iPXE; none if nothing was applied yet.

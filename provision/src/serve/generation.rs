@@ -1,6 +1,6 @@
 //! What nodes boot: a generation, loaded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -10,7 +10,7 @@ use crate::model::{Cluster, ExportServer, MacAddr, NfsVersion, Node};
 use crate::render::overlay::{self, HostKey};
 use crate::render::{Boot, Effect, Images, Service};
 use crate::status::{NoOffer, Offer};
-use crate::store::{Digest, Store};
+use crate::store::{Digest, Manifest, Store};
 
 /// A generation, and what it offers to each node. Offers are made when they are first wanted, and
 /// kept: the same node gets the same bytes for as long as the generation is in force. That there is none is not kept:
@@ -26,8 +26,10 @@ pub struct Served {
     files: Vec<Indexed>,
     offers: HashMap<MacAddr, OnceLock<Arc<Offer>>>,
     overlays: Mutex<HashMap<Digest, MacAddr>>,
-    /// What nodes load before anything could verify it, by its digest: what it is.
-    unverified: HashMap<Digest, String>,
+    /// What loaders load, which verify nothing, by its digest: what it is.
+    loaded: HashMap<Digest, String>,
+    /// What nodes verify themselves, before they use it.
+    roots: HashSet<Digest>,
     are_all_made: OnceLock<()>,
 }
 
@@ -42,7 +44,8 @@ impl Served {
         let empty = |node: &Node| (node.mac, OnceLock::new());
         Ok(Some(Self {
             number: generation.number,
-            unverified: unverified(&images),
+            loaded: loaded(&images),
+            roots: roots(&images),
             images,
             store: store.clone(),
             files: generation.index.files,
@@ -53,9 +56,19 @@ impl Served {
         }))
     }
 
-    /// What an artifact is that no node can verify; none of others.
-    pub fn unverified(&self, digest: Digest) -> Option<&str> {
-        self.unverified.get(&digest).map(String::as_str)
+    /// What an artifact is that a loader loads, which verifies nothing; none of others.
+    pub fn loaded(&self, digest: Digest) -> Option<&str> {
+        self.loaded.get(&digest).map(String::as_str)
+    }
+
+    /// All artifacts that loaders load.
+    pub fn all_loaded(&self) -> impl Iterator<Item = Digest> {
+        self.loaded.keys().copied()
+    }
+
+    /// Whether an artifact is a packed root: a node verifies that itself, before it uses it.
+    pub fn is_root(&self, digest: Digest) -> bool {
+        self.roots.contains(&digest)
     }
 
     /// What a node is to boot; the error says why it cannot. May read the node's host key.
@@ -157,7 +170,7 @@ impl Served {
 }
 
 /// Kernels, initramfs and ramdisks: loaders fetch them, and take whatever comes.
-fn unverified(images: &Images) -> HashMap<Digest, String> {
+fn loaded(images: &Images) -> HashMap<Digest, String> {
     let mut all = HashMap::new();
     for (name, _, manifest) in images.iter() {
         let without_usr = manifest.without_usr.as_ref();
@@ -175,4 +188,17 @@ fn unverified(images: &Images) -> HashMap<Digest, String> {
         }
     }
     all
+}
+
+/// Packed roots: the initramfs fetches them, and uses only what has the digest that the command line names.
+fn roots(images: &Images) -> HashSet<Digest> {
+    let of = |manifest: &Manifest| {
+        let without_usr = manifest.without_usr.as_ref();
+        let without_usr = without_usr.map(|without| without.root.sha256);
+        [manifest.root.sha256].into_iter().chain(without_usr)
+    };
+    images
+        .iter()
+        .flat_map(|(_, _, manifest)| of(manifest))
+        .collect()
 }

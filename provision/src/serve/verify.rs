@@ -1,6 +1,9 @@
-//! Whether kernels and initramfs on the master's disk are what was built. A node verifies its root itself; what loads
-//! its kernel cannot, so that is verified here before it is handed out: once for each file, as long as the file stays the
-//! same.
+//! Whether artifacts on the master's disk are what was built. A node verifies its packed root itself; what loads its kernel
+//! and its initramfs verifies nothing, so they are verified here before they are handed out over HTTP: once for each file,
+//! as long as the file stays the same.
+//!
+//! What the signed GRUB loads comes from dnsmasq, over TFTP, and nobody can hold it back. So all that loaders load is read
+//! when a generation is loaded, and the status tells what is damaged.
 
 use std::collections::HashMap;
 use std::fs::File;

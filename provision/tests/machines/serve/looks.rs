@@ -109,13 +109,54 @@ fn what_nodes_cannot_verify_is_verified_here() {
     let root = format!("/artifact/{}", script.argument("rp.image="));
     assert_eq!(get(server.address, &root).status, 200);
     // It is put right.
-    let file = site.store().artifact_path(initramfs);
-    let mut bytes = fs::read(&file).expect("it is there");
-    bytes[7] ^= 1;
-    fs::remove_file(&file).expect("the directory is ours");
-    fs::write(&file, bytes).expect("the directory is ours");
+    let name = initramfs.to_string();
+    alter(&name);
     assert_eq!(get(server.address, &script.initramfs).status, 200);
     server.until("nothing is wrong", |status| status.warnings.is_empty());
+    server.end();
+
+    // A loader asks for it by a script of before what was applied, and of before this process.
+    alter(&name);
+    site.build("two");
+    site.apply(2);
+    let server = site.serve();
+    let answer = get(server.address, &script.initramfs);
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert!(answer.text().contains(&name), "{}", answer.text());
+    assert_eq!(get(server.address, &script.kernel).status, 200);
+    server.until("nothing is wrong", |status| status.warnings.is_empty());
+    // What fails to load is asked for anew, and there is something else to load now.
+    let text = get(server.address, &path).text();
+    let (_, after) = text.split_once(":failed\n").expect("loading may fail");
+    assert!(
+        after.contains(
+            "\nchain --replace --autofree http://10.77.0.1:8080/boot/${netX/mac:hexhyp}.ipxe"
+        ),
+        "{text}"
+    );
+    let anew = Script::read(&text);
+    assert_ne!(anew.initramfs, script.initramfs);
+    assert_eq!(get(server.address, &anew.initramfs).status, 200);
+    server.end();
+}
+
+/// What GRUB loads comes over TFTP, past whoever verifies; so it is told before anybody has asked for it.
+#[test]
+fn what_is_damaged_is_told_when_it_begins_to_be_served() {
+    let site = Site::new(1, "");
+    site.build("one");
+    site.apply(1);
+    let base = "base".parse().expect("a name");
+    let (_, manifest) = site.store().image(&base).expect("it was built");
+    let kernel = site.store().artifact_path(manifest.kernel.sha256);
+    fs::remove_file(&kernel).expect("the directory is ours");
+    fs::write(&kernel, "not what was built").expect("the directory is ours");
+    let server = site.serve();
+    let damaged = "the kernel of the image base is damaged";
+    server.until("it is told", |status| {
+        let mut warnings = status.warnings.iter();
+        warnings.any(|warning| warning.starts_with(damaged))
+    });
     server.end();
 }
 
