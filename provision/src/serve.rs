@@ -62,6 +62,7 @@ use crate::status::journal::Journal;
 use crate::store::Store;
 use app::{App, Trouble};
 use connection::Peer;
+use keep::Keeper;
 
 /// How often the link to the generation is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -111,13 +112,13 @@ pub async fn run(
 
     let (stop, stopped) = watch::channel(false);
     let (keep_on, ended) = mpsc::channel();
-    let keeper = {
-        let app = Arc::clone(&app);
-        std::thread::Builder::new()
-            .name("records".into())
-            .spawn(move || keep::keep(&app, journal, &ended))
-            .context("cannot start a thread")?
-    };
+    let mut keeper = Keeper::new(Arc::clone(&app), journal);
+    // What commands have tried while nobody served is told from the beginning.
+    keeper.keep();
+    let keeper = std::thread::Builder::new()
+        .name("records".into())
+        .spawn(move || keeper.run(&ended))
+        .context("cannot start a thread")?;
     let mut daemons = daemons::Daemons::start(&app, options.daemons)?;
     daemons.follow(app.served().as_deref());
     let masters = tokio::spawn(masters::ask(Arc::clone(&app)));
@@ -162,22 +163,16 @@ pub async fn run(
 
 /// Reads what was kept.
 fn open(store: &Store) -> anyhow::Result<(Arc<App>, Journal)> {
-    let board = std::cell::RefCell::new(Board::new(FIRST_UNKNOWN));
-    let restore = |line| board.borrow_mut().restore(line);
-    let all = || {
-        // What is taken in from there is in the journal before it is removed.
-        spool::read(store, |at, tried| board.borrow_mut().catch_up(at, tried));
-        board.borrow().lines().collect::<Vec<_>>().into_iter()
-    };
-    let (journal, read) = Journal::open(&store.nodes(), restore, all)?;
-    spool::remove(store);
+    let mut board = Board::new(FIRST_UNKNOWN);
+    let (opened, read) = Journal::open(&store.nodes(), |line| board.restore(line))?;
+    let journal = opened.begin(board.lines())?;
     if read.damaged > 0 {
         tracing::warn!(
             lines = read.damaged,
             "records were damaged and are left out; journal.damaged has them"
         );
     }
-    let app = App::new(store.clone(), board.into_inner());
+    let app = App::new(store.clone(), board);
     Ok((Arc::new(app), journal))
 }
 

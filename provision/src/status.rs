@@ -35,7 +35,7 @@ pub use conclude::{Attached, Conclusion, arrival, conclude};
 pub use event::{Client, Dhcp, Event, PROBE, Report};
 pub use inventory::{Disk, Inventory, MAX_DEVICES, Nic, maker};
 pub use line::Line;
-pub use reach::{MAX_TRIED, Means, Tried, TriedNode, Unreached};
+pub use reach::{MAX_TRIED, MAX_TRIED_BYTES, Means, Tried, TriedNode, Unreached};
 pub use reboot::reboot_reason;
 pub use record::{
     BOOTS_KEPT, Boot, Duplicate, Failure, Lost, NoOffer, Offer, Record, Step, Unknown,

@@ -18,7 +18,7 @@ use super::supervise::DaemonState;
 use super::verify::Verified;
 use crate::model::{MacAddr, Unknown};
 use crate::render::ipxe;
-use crate::status::{At, Board, Event, Known, NoOffer, Offer, Words, Workers, build};
+use crate::status::{At, Board, Event, Known, NoOffer, Words, Workers, build};
 use crate::store::{Digest, Store};
 
 /// The generations that are kept loaded: a node that was told of the one before still gets its
@@ -184,7 +184,7 @@ impl App {
         Event::Script {
             mac,
             address,
-            offer: offer.map(|offer| Box::new(Offer::clone(&offer))),
+            offer,
             words: file,
         }
     }
@@ -334,7 +334,6 @@ impl App {
         });
         Some(match made {
             Ok((offer, script)) => {
-                let offer = Box::new(Offer::clone(&offer));
                 hear(told(Some(offer), "iPXE"));
                 script
             }

@@ -1,7 +1,6 @@
 //! The status of a cluster, for commands: asked of the boot endpoint; where that does not answer, put together from
 //! what it has kept.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -99,7 +98,7 @@ pub fn fetch(url: &str) -> anyhow::Result<Status> {
 }
 
 /// Tells the boot endpoint which nodes a command has reached by some means, and which not, so that the status says it, too.
-/// Where it does not answer, that is left for the next one beside its records. The command does not fail for that.
+/// Where it does not answer in time, that is left for it beside its records. The command does not fail for that.
 pub fn tell_tried(cluster: &Cluster, means: Means, nodes: &[TriedNode]) {
     let agent = Agent::config_builder()
         .timeout_global(Some(CONNECT))
@@ -107,6 +106,8 @@ pub fn tell_tried(cluster: &Cluster, means: Means, nodes: &[TriedNode]) {
         .proxy(None)
         .build()
         .new_agent();
+    // It may be heard only after what another command has to tell.
+    let at = At::now();
     let url = format!("{}/tried", own_url(cluster).trim_end_matches('/'));
     let store = Store::at(cluster.serve.directory.as_path());
     let mut answers = true;
@@ -117,7 +118,7 @@ pub fn tell_tried(cluster: &Cluster, means: Means, nodes: &[TriedNode]) {
         let body = body.expect("names and words can always be written as JSON");
         answers = answers && agent.post(&url).send(&body[..]).is_ok();
         // Whoever may not write there cannot leave anything.
-        if !answers && spool::add(&store, tried).is_err() {
+        if !answers && spool::add(&store, at, tried).is_err() {
             return;
         }
     }
@@ -144,14 +145,10 @@ fn forget_kept(store: &Store, mac: MacAddr) -> anyhow::Result<bool> {
     if !store.nodes().exists() {
         return Ok(false);
     }
-    let board = RefCell::new(Board::new(usize::MAX));
-    let mut is_there = false;
-    let restore = |line| board.borrow_mut().restore(line);
-    let all = || {
-        is_there = board.borrow_mut().forget_unknown(mac);
-        board.borrow().lines().collect::<Vec<_>>().into_iter()
-    };
-    Journal::open(&store.nodes(), restore, all)?;
+    let mut board = Board::new(usize::MAX);
+    let (opened, _) = Journal::open(&store.nodes(), |line| board.restore(line))?;
+    let is_there = board.forget_unknown(mac);
+    opened.begin(board.lines())?;
     Ok(is_there)
 }
 
@@ -162,10 +159,10 @@ pub fn kept(store: &Store) -> anyhow::Result<Status> {
     };
     let mut board = Board::default();
     journal::read(&store.nodes(), |line| board.restore(line))?;
-    spool::read(store, |at, tried| board.catch_up(at, tried));
     let macs = served.cluster.nodes().iter().map(|node| node.mac);
     let max_unknown = usize::try_from(served.cluster.serve.max_unknown).unwrap_or(usize::MAX);
     board.set_known(macs, max_unknown);
+    spool::look(store, |at, tried| board.catch_up(at, tried));
     Ok(build(Known {
         at: At::now(),
         serving_since: None,

@@ -13,13 +13,10 @@ use super::app::{App, Asking};
 use super::connection::Peer;
 use super::form::{self, MAX_REPORT_BYTES};
 use crate::model::MacAddr;
-use crate::status::{Event, Inventory, MAX_TRIED, Tried};
+use crate::status::{Event, Inventory, MAX_TRIED, MAX_TRIED_BYTES, Tried};
 
 /// The largest inventory of a machine, in bytes.
 pub(super) const MAX_INVENTORY_BYTES: usize = 64 << 10;
-
-/// The largest message of a command that has tried to reach nodes, in bytes.
-const MAX_TRIED_BYTES: usize = 1 << 20;
 
 /// How iPXE calls itself: the only loader that asks for scripts over HTTP, since the files of PXELINUX and GRUB come over
 /// TFTP. A waiting initramfs asks, too, to see whether it was approved, and people look; that is no boot.

@@ -9,14 +9,22 @@
 //!   not fit behind what was heard last begins one;
 //! - which boot a report belongs to: by its id, which the initramfs draws at random;
 //! - that two machines have one Ethernet address: reports of two boots take turns.
+//!
+//! `kept` hands out what is to be written down, and takes it back.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod changes;
+mod kept;
+
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use changes::{Change, Changes};
+
 use super::{
-    At, Boot, Client, Dhcp, Duplicate, Event, Line, PROBE, Record, Report, Stage, Tried, Unknown,
-    Words,
+    At, Boot, Client, Dhcp, Duplicate, Event, Means, Offer, PROBE, Record, Report, Stage, Tried,
+    Unknown, Words,
 };
 use crate::model::MacAddr;
 
@@ -27,6 +35,13 @@ const LOG_LAG: Duration = Duration::from_secs(5);
 /// How long after the last time a machine may ask for its script again, for the same boot: its
 /// loader tries again what has failed.
 pub const RETRY_WINDOW: Duration = Duration::from_secs(15);
+
+/// The same, where its loader did not get all that it was to load: scripts let it ask again after up to 30 s, and loading
+/// takes a while.
+const FAILED_WINDOW: Duration = Duration::from_secs(45);
+
+/// The most addresses of which it is remembered who was last heard from there.
+pub(super) const MAX_ADDRESSES: usize = 1 << 18;
 
 /// How long an empty pool is told of: who had no address may be gone.
 pub const POOL_TOLD: Duration = Duration::from_secs(10 * 60);
@@ -43,17 +58,7 @@ pub struct Board {
     /// Of nodes, as the cluster has them: until something is heard from there.
     fixed: HashMap<Ipv4Addr, MacAddr>,
     pool: Option<Pool>,
-    changed: BTreeSet<(MacAddr, Change)>,
-}
-
-/// What has changed since the last time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Change {
-    Boot(u64),
-    Duplicate,
-    Unreached,
-    Unknown,
-    Forgotten,
+    changed: Changes,
 }
 
 /// The DHCP server had no address for somebody.
@@ -165,9 +170,7 @@ impl Board {
                 offer,
                 words,
             } => {
-                if let Some(boot) = self.loading(at, mac, address, Stage::Script, words) {
-                    boot.offer = offer;
-                }
+                self.script(at, mac, address, offer, words);
             }
             Event::Stopped {
                 mac,
@@ -189,7 +192,7 @@ impl Board {
                 }
                 boot.last = boot.last.max(at);
                 let number = boot.number;
-                self.changed.insert((mac, Change::Boot(number)));
+                self.changed.add_boot(mac, number);
             }
             Event::Report {
                 mac,
@@ -211,18 +214,7 @@ impl Board {
                 mac,
                 means,
                 problem,
-            } => {
-                let is_known = self.known.contains(&mac);
-                if is_known
-                    && self
-                        .records
-                        .entry(mac)
-                        .or_default()
-                        .tried(at, means, problem)
-                {
-                    self.changed.insert((mac, Change::Unreached));
-                }
-            }
+            } => self.tried(at, mac, means, problem),
             Event::Registered { mac, since, words } => {
                 let Some(boot) = self.current(mac) else {
                     return;
@@ -237,7 +229,7 @@ impl Board {
                 boot.hear(Stage::Worker, at).words = words;
                 boot.failure = None;
                 let number = boot.number;
-                self.changed.insert((mac, Change::Boot(number)));
+                self.changed.add_boot(mac, number);
             }
         }
     }
@@ -294,7 +286,7 @@ impl Board {
             boot.address = Some(*address);
             self.set_address(mac, *address);
         }
-        self.changed.insert((mac, Change::Boot(number)));
+        self.changed.add_boot(mac, number);
     }
 
     /// A stage before the kernel: what is loaded. Gives the boot, if it is a node's.
@@ -314,7 +306,12 @@ impl Board {
         let record = self.records.entry(mac).or_default();
         let goes_on = record.current().is_some_and(|boot| {
             let heard = boot.steps.get(&stage);
-            let lately = heard.is_none_or(|step| at.since(step.last) <= RETRY_WINDOW);
+            let window = if boot.kernel_sent.is_some() && boot.initramfs_sent.is_some() {
+                RETRY_WINDOW
+            } else {
+                FAILED_WINDOW
+            };
+            let lately = heard.is_none_or(|step| at.since(step.last) <= window);
             match stage {
                 // The loader's pieces follow each other; behind the script comes a kernel.
                 Stage::Loader => !boot.is_at_least(Stage::Script),
@@ -325,8 +322,27 @@ impl Board {
         boot.address = Some(address);
         boot.hear(stage, at).words = words;
         boot.failure = None;
-        self.changed.insert((mac, Change::Boot(boot.number)));
+        self.changed.add_boot(mac, boot.number);
         Some(boot)
+    }
+
+    /// A machine was told what to load.
+    fn script(
+        &mut self,
+        at: At,
+        mac: MacAddr,
+        address: Ipv4Addr,
+        offer: Option<Arc<Offer>>,
+        words: Words,
+    ) {
+        let record = self.records.get(&mac);
+        let offer = offer.map(|offer| match record {
+            Some(record) => record.share(offer),
+            None => offer,
+        });
+        if let Some(boot) = self.loading(at, mac, address, Stage::Script, words) {
+            boot.offer = offer;
+        }
     }
 
     fn stopped(&mut self, at: At, mac: MacAddr, address: Ipv4Addr, words: Words) {
@@ -364,7 +380,7 @@ impl Board {
                     boots: [other.clone(), id.clone()],
                     addresses,
                 });
-                self.changed.insert((mac, Change::Duplicate));
+                self.changed.add(mac, Change::Duplicate);
             }
             record.reporter = Some(id.clone());
         }
@@ -380,7 +396,7 @@ impl Board {
             boot.fail(report.stage, at, report.words).percent = report.percent.min(100);
         }
         let number = boot.number;
-        self.changed.insert((mac, Change::Boot(number)));
+        self.changed.add_boot(mac, number);
     }
 
     fn current(&mut self, mac: MacAddr) -> Option<&mut Boot> {
@@ -394,6 +410,14 @@ impl Board {
         if self.pool.as_ref().is_some_and(|pool| pool.mac == mac) {
             self.pool = None;
         }
+        self.remember(address, mac);
+    }
+
+    fn remember(&mut self, address: Ipv4Addr, mac: MacAddr) {
+        if self.addresses.len() >= MAX_ADDRESSES && !self.addresses.contains_key(&address) {
+            // No cluster has so many: somebody makes them up. Whoever is there is heard again.
+            self.addresses.clear();
+        }
         self.addresses.insert(address, mac);
     }
 
@@ -404,7 +428,7 @@ impl Board {
         if let Some(address) = address {
             self.set_address(mac, address);
         }
-        self.changed.insert((mac, Change::Unknown));
+        self.changed.add(mac, Change::Unknown);
         let machine = self.unknown.entry(mac).or_insert_with(|| Unknown {
             mac,
             first: at,
@@ -436,101 +460,24 @@ impl Board {
         self.records.remove(&mac);
         self.unknown.remove(&mac);
         self.addresses.retain(|_, other| *other != mac);
-        let all = (mac, Change::Boot(0))..=(mac, Change::Forgotten);
-        let stale: Vec<_> = self.changed.range(all).copied().collect();
-        for change in stale {
-            self.changed.remove(&change);
-        }
-        self.changed.insert((mac, Change::Forgotten));
+        self.changed.forget(mac);
     }
 
-    /// What has changed since the last time, each thing once, as it is now.
-    pub fn drain(&mut self) -> Vec<Line> {
-        let changed = std::mem::take(&mut self.changed);
-        // What is forgotten comes before what was heard since.
-        let (forgotten, rest): (Vec<_>, Vec<_>) = changed
-            .into_iter()
-            .partition(|(_, change)| *change == Change::Forgotten);
-        let line = |(mac, change)| match change {
-            Change::Forgotten => Some(Line::Forget { mac }),
-            Change::Unknown => self.unknown.get(&mac).cloned().map(Line::Unknown),
-            Change::Duplicate => {
-                let duplicate = self.records.get(&mac)?.duplicate.clone()?;
-                Some(Line::Duplicate { mac, duplicate })
-            }
-            Change::Unreached => {
-                let unreached = self.records.get(&mac)?.unreached.clone();
-                Some(Line::Unreached { mac, unreached })
-            }
-            Change::Boot(number) => {
-                let boots = &self.records.get(&mac)?.boots;
-                let boot = boots.iter().find(|boot| boot.number == number)?.clone();
-                Some(Line::Boot {
-                    mac,
-                    boot: Box::new(boot),
-                })
-            }
-        };
-        forgotten.into_iter().chain(rest).filter_map(line).collect()
-    }
-
-    /// All that is to be kept.
-    pub fn lines(&self) -> impl Iterator<Item = Line> {
-        let records = self.records.iter().flat_map(|(&mac, record)| {
-            let boots = record.boots.iter().map(move |boot| Line::Boot {
-                mac,
-                boot: Box::new(boot.clone()),
-            });
-            let duplicate = record.duplicate.clone();
-            let unreached = Some(&record.unreached).filter(|unreached| !unreached.is_empty());
-            let unreached = unreached.cloned();
-            boots
-                .chain(duplicate.map(|duplicate| Line::Duplicate { mac, duplicate }))
-                .chain(unreached.map(|unreached| Line::Unreached { mac, unreached }))
-        });
-        records.chain(self.unknown.values().cloned().map(Line::Unknown))
-    }
-
-    /// Takes in what commands have tried while nobody heard them, at any time before [`Board::set_known`].
+    /// Takes in what commands have tried while nobody heard them, unless something later is known.
     pub fn catch_up(&mut self, at: At, tried: Tried) {
         for node in tried.nodes {
-            let record = self.records.entry(node.mac).or_default();
-            if record.tried(at, tried.means, node.problem) {
-                self.changed.insert((node.mac, Change::Unreached));
-            }
+            self.tried(at, node.mac, tried.means, node.problem);
         }
     }
 
-    /// Takes back what was kept. Later lines stand in the stead of earlier ones.
-    pub fn restore(&mut self, line: Line) {
-        match line {
-            Line::Boot { mac, boot } => {
-                if let Some(address) = boot.address {
-                    self.addresses.insert(address, mac);
-                }
-                let record = self.records.entry(mac).or_default();
-                if boot.id.is_some() {
-                    record.reporter.clone_from(&boot.id);
-                }
-                record.put(*boot);
-            }
-            Line::Duplicate { mac, duplicate } => {
-                self.records.entry(mac).or_default().duplicate = Some(duplicate);
-            }
-            Line::Unreached { mac, unreached } => {
-                self.records.entry(mac).or_default().unreached = unreached;
-            }
-            Line::Unknown(machine) => {
-                if let Some(address) = machine.address {
-                    self.addresses.insert(address, machine.mac);
-                }
-                self.unknown.insert(machine.mac, machine);
-            }
-            Line::Forget { mac } => {
-                self.records.remove(&mac);
-                self.unknown.remove(&mac);
-                self.addresses.retain(|_, other| *other != mac);
-            }
+    /// A command has tried to reach a node.
+    fn tried(&mut self, at: At, mac: MacAddr, means: Means, problem: Option<Words>) {
+        if !self.known.contains(&mac) {
+            return;
+        }
+        let record = self.records.entry(mac).or_default();
+        if record.tried(at, means, problem) {
+            self.changed.add(mac, Change::Unreached);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is heard of machines.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::{At, BootId, Inventory, Means, Offer, Stage, Words};
 use crate::model::MacAddr;
@@ -45,7 +46,7 @@ pub enum Event {
         /// From where it asked.
         address: Ipv4Addr,
         /// What it was offered; none if it is not known.
-        offer: Option<Box<Offer>>,
+        offer: Option<Arc<Offer>>,
         /// How it was told.
         words: Words,
     },

@@ -93,17 +93,35 @@ pub struct Journal {
     _lock: File,
 }
 
+/// A directory whose records were read and are to be written anew, with its lock.
+#[derive(Debug)]
+pub struct Opened {
+    path: PathBuf,
+    lock: File,
+}
+
+impl Opened {
+    /// Writes everything that is to be kept, as it comes. What was there before stays until then.
+    pub fn begin(self, all: impl Iterator<Item = Line>) -> Result<Journal, JournalError> {
+        let (file, bytes) = write_anew(&self.path, all)?;
+        Ok(Journal {
+            path: self.path,
+            file,
+            bytes,
+            base: bytes,
+            is_stale: false,
+            _lock: self.lock,
+        })
+    }
+}
+
 impl Journal {
     /// Takes the lock of a directory, which is made if it is missing, reads what is there and hands it to `restore`.
-    /// `all` then gives everything that is to be kept: the file is written anew.
-    pub fn open<I>(
+    /// Then [`Opened::begin`] writes the file anew.
+    pub fn open(
         directory: &Path,
         restore: impl FnMut(Line),
-        all: impl FnOnce() -> I,
-    ) -> Result<(Self, ReadBack), JournalError>
-    where
-        I: Iterator<Item = Line>,
-    {
+    ) -> Result<(Opened, ReadBack), JournalError> {
         fs::create_dir_all(directory).map_err(JournalError::io("make the directory", directory))?;
         let lock = take_lock(directory)?;
         let read = read(directory, restore)?;
@@ -112,16 +130,7 @@ impl Journal {
             let aside = directory.join("journal.damaged");
             fs::rename(&path, &aside).map_err(JournalError::io("move away", &path))?;
         }
-        let (file, bytes) = write_anew(&path, all())?;
-        let journal = Self {
-            path,
-            file,
-            bytes,
-            base: bytes,
-            is_stale: false,
-            _lock: lock,
-        };
-        Ok((journal, read))
+        Ok((Opened { path, lock }, read))
     }
 
     /// Appends lines, synced. After an error, [`Journal::wants_all`] holds.
@@ -148,7 +157,8 @@ impl Journal {
 
     /// Writes everything anew.
     pub fn replace(&mut self, all: impl Iterator<Item = Line>) -> Result<(), JournalError> {
-        // Whatever happens, what is there now stays until the new file has its name.
+        // Whatever happens, what is there now stays until the new file has its name; and then not all of it is there.
+        self.is_stale = true;
         let (file, bytes) = write_anew(&self.path, all)?;
         (self.file, self.bytes, self.base, self.is_stale) = (file, bytes, bytes, false);
         Ok(())
@@ -262,9 +272,11 @@ mod tests {
     }
 
     fn open(directory: &Path) -> (Journal, ReadBack) {
-        let kept = std::cell::RefCell::new(Vec::new());
-        let restore = |line| kept.borrow_mut().push(line);
-        Journal::open(directory, restore, || kept.take().into_iter()).expect("it can be opened")
+        let mut kept = Vec::new();
+        let opened = Journal::open(directory, |line| kept.push(line));
+        let (opened, read) = opened.expect("it can be opened");
+        let journal = opened.begin(kept.into_iter()).expect("it can be written");
+        (journal, read)
     }
 
     #[test]
@@ -315,7 +327,7 @@ mod tests {
     fn one_process_writes() {
         let temp = tempfile::tempdir().expect("a directory");
         let (journal, _) = open(temp.path());
-        let second = Journal::open(temp.path(), |_| {}, std::iter::empty);
+        let second = Journal::open(temp.path(), |_| {});
         assert!(matches!(second, Err(JournalError::Locked(_))));
         drop(journal);
         open(temp.path());
@@ -325,8 +337,7 @@ mod tests {
     fn another_format_is_refused_and_left_alone() {
         let temp = tempfile::tempdir().expect("a directory");
         fs::write(file(temp.path()), "{\"format\":2}\n{}\n").expect("it can be written");
-        let error =
-            Journal::open(temp.path(), |_| {}, std::iter::empty).expect_err("another format");
+        let error = Journal::open(temp.path(), |_| {}).expect_err("another format");
         assert!(error.to_string().contains("has the format 2"), "{error}");
         assert_eq!(
             fs::read_to_string(file(temp.path())).expect("it is there"),

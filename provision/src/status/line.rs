@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::words::text;
-use super::{Boot, Duplicate, Means, Unknown, Unreached};
+use super::{At, Boot, Duplicate, Means, Unknown, Unreached};
 use crate::model::MacAddr;
 
 /// One change. A later line stands in the stead of an earlier one about the same thing, so a
@@ -36,6 +36,9 @@ pub enum Line {
         mac: MacAddr,
         /// By what, and why.
         unreached: BTreeMap<Means, Unreached>,
+        /// When that was last tried, by what, and whatever came of it.
+        #[serde(default)]
+        tried: BTreeMap<Means, At>,
     },
     /// An unknown machine is like this now.
     Unknown(Unknown),

@@ -7,7 +7,10 @@ use super::{At, Words};
 use crate::model::MacAddr;
 
 /// The most nodes in one message of a command.
-pub const MAX_TRIED: usize = 1000;
+pub const MAX_TRIED: usize = 64;
+
+/// The largest such message, in bytes: that many nodes, each with as many words as are kept.
+pub const MAX_TRIED_BYTES: usize = 64 << 10;
 
 /// By what a node was to be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,4 +58,26 @@ pub struct TriedNode {
     pub mac: MacAddr,
     /// Why it was not reached; none if it was.
     pub problem: Option<Words>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MAX_WORDS;
+    use super::*;
+
+    #[test]
+    fn what_a_command_has_to_tell_fits_into_a_message() {
+        // As JSON, each takes two bytes.
+        let words = Words::new(&"\"".repeat(MAX_WORDS));
+        let node = TriedNode {
+            mac: "52:54:00:00:00:01".parse().expect("an address"),
+            problem: Some(words),
+        };
+        let tried = Tried {
+            means: Means::Power,
+            nodes: vec![node; MAX_TRIED],
+        };
+        let body = serde_json::to_vec(&tried).expect("it can be written");
+        assert!(body.len() <= MAX_TRIED_BYTES, "{}", body.len());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -147,9 +148,9 @@ pub struct Boot {
     pub began: At,
     /// When anything was last heard of it.
     pub last: At,
-    /// What it was told to load.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offer: Option<Box<Offer>>,
+    /// What it was told to load; boots of one node that were told the same share it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "shared")]
+    pub offer: Option<Arc<Offer>>,
     /// When it had the whole kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_sent: Option<At>,
@@ -276,6 +277,8 @@ pub struct Record {
     pub duplicate: Option<Duplicate>,
     /// By what it was not reached when a command last tried.
     pub unreached: BTreeMap<Means, Unreached>,
+    /// When a command last tried to reach it, by what; whatever came of it.
+    pub(super) tried: BTreeMap<Means, At>,
     /// Which boot has reported last.
     pub(super) reporter: Option<BootId>,
 }
@@ -286,15 +289,29 @@ impl Record {
         self.boots.back()
     }
 
-    /// Notes what came of trying to reach it. Tells whether that changes what is known.
+    /// Notes what came of trying to reach it, unless something later is known. Tells whether that changes what is known.
     pub(super) fn tried(&mut self, at: At, means: Means, problem: Option<Words>) -> bool {
+        let last = self.tried.entry(means).or_insert(at);
+        if at < *last {
+            return false;
+        }
+        *last = at;
         match problem {
             Some(words) => {
-                self.unreached.insert(means, Unreached { at, words });
-                true
+                let unreached = Unreached { at, words };
+                self.unreached.insert(means, unreached.clone()) != Some(unreached)
             }
             None => self.unreached.remove(&means).is_some(),
         }
+    }
+
+    /// An offer as a boot is to have it: that of another boot, if it is the same.
+    pub(super) fn share(&self, offer: Arc<Offer>) -> Arc<Offer> {
+        let mut known = self.boots.iter().filter_map(|boot| boot.offer.as_ref());
+        known
+            .find(|known| **known == offer)
+            .cloned()
+            .unwrap_or(offer)
     }
 
     /// Begins a boot.
@@ -315,21 +332,49 @@ impl Record {
         }
     }
 
-    /// Puts a boot in its place, in the stead of the one with its number.
-    pub(super) fn put(&mut self, boot: Boot) -> &mut Boot {
-        let place = self
+    /// Puts a boot in its place, in the stead of the one with its number. One that is older than all that are kept is not.
+    pub(super) fn put(&mut self, mut boot: Boot) -> &mut Boot {
+        boot.offer = boot.offer.take().map(|offer| self.share(offer));
+        let mut place = self
             .boots
             .partition_point(|other| other.number < boot.number);
+        let is_full = self.boots.len() == BOOTS_KEPT;
         match self.boots.get_mut(place) {
             Some(other) if other.number == boot.number => *other = boot,
-            _ => self.boots.insert(place, boot),
-        }
-        let mut place = place;
-        while self.boots.len() > BOOTS_KEPT {
-            self.boots.pop_front();
-            place = place.saturating_sub(1);
+            _ if is_full && place == 0 => {}
+            _ => {
+                if is_full {
+                    // First, or the list would grow, and never shrink again.
+                    self.boots.pop_front();
+                    place -= 1;
+                }
+                self.boots.insert(place, boot);
+            }
         }
         &mut self.boots[place]
+    }
+}
+
+/// Offers in the journal, where each boot has its own.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::Offer;
+
+    #[expect(clippy::ref_option, reason = "serde hands the field over like this")]
+    pub(super) fn serialize<S: Serializer>(
+        offer: &Option<Arc<Offer>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        offer.as_deref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<Offer>>, D::Error> {
+        Ok(Option::<Offer>::deserialize(deserializer)?.map(Arc::new))
     }
 }
 

@@ -1,4 +1,5 @@
 mod board;
 mod heard;
+mod kept;
 mod rounds;
 mod tables;

@@ -1,4 +1,5 @@
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -45,7 +46,7 @@ fn script(number: u8) -> Event {
     Event::Script {
         mac: mac(number),
         address: IP,
-        offer: Some(Box::new(offer())),
+        offer: Some(Arc::new(offer())),
         words: Words::default(),
     }
 }
@@ -122,7 +123,7 @@ fn the_probe_is_no_machine() {
         board.hear(seconds(1), Event::Dhcp { mac, client, said });
     }
     assert_eq!((board.unknown(), board.pool(At(13))), (Vec::new(), None));
-    assert_eq!((board.who(IP), board.drain()), (None, Vec::new()));
+    assert_eq!((board.who(IP), board.drain(usize::MAX)), (None, Vec::new()));
 }
 
 #[test]
@@ -282,9 +283,9 @@ fn a_worker_of_the_boot_before_does_not_count() {
     assert_eq!(reached(&board), Some(Stage::System));
     board.hear(seconds(201), registered(199));
     assert_eq!(reached(&board), Some(Stage::Worker));
-    board.drain();
+    board.drain(usize::MAX);
     board.hear(seconds(202), registered(199));
-    assert_eq!(board.drain(), [], "nothing new was heard");
+    assert_eq!(board.drain(usize::MAX), [], "nothing new was heard");
 }
 
 #[test]
@@ -431,10 +432,10 @@ proptest! {
         for (event, at) in events {
             board.hear(seconds(at), event);
             if at % 3 == 0 {
-                kept.extend(board.drain());
+                kept.extend(board.drain(usize::MAX));
             }
         }
-        kept.extend(board.drain());
+        kept.extend(board.drain(usize::MAX));
         let mut again = Board::new(4);
         for line in kept {
             let text = serde_json::to_string(&line).expect("a line can be written");

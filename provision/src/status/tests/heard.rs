@@ -1,6 +1,7 @@
 //! A board that has heard what a test says, a second after another.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::super::*;
 use crate::model::{self, Cluster, MacAddr};
@@ -90,7 +91,7 @@ impl Heard {
         let event = Event::Script {
             mac: mac(self.number),
             address: self.address(),
-            offer: Some(Box::new(offer(offered))),
+            offer: Some(Arc::new(offer(offered))),
             words: Words::new("iPXE"),
         };
         self.hear(event)

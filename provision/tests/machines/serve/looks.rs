@@ -12,6 +12,7 @@ use regexctl_provision::serve::app::App;
 use regexctl_provision::status::{Board, Event, Stage, State};
 use regexctl_provision::store::Digest;
 
+use super::super::harness::until;
 use super::boots::boot;
 use super::client::{ask_with, get, post};
 use super::script::Script;
@@ -246,6 +247,35 @@ fn what_was_tried_while_nobody_served_is_not_lost() {
     server.end();
     let server = site.serve();
     assert!(server.node("s1").unreached.is_empty());
+
+    // It serves, and had no time to listen.
+    let spool = site.store().nodes().join("tried");
+    let (code, _, told) = site.run(&["power", "status", "s1"]);
+    assert_eq!(code, Some(1), "{told}");
+    server.until("it is told", |status| !status.nodes[1].unreached.is_empty());
+    // The file goes when it is in the records.
+    let gone = || {
+        let taken = spool.with_extension("taken");
+        (!spool.exists() && !taken.exists()).then_some(())
+    };
+    until("it is in the records", gone);
+    assert_eq!(post(server.address, "/tried", &mended).status, 200);
+    server.until("it is mended", |status| {
+        status.nodes[1].unreached.is_empty()
+    });
+    // What was written before that, and comes to light after it, is old.
+    let old = format!(
+        "{{\"at\":1,\"tried\":{{\"means\":\"power\",\"nodes\":[{{\"mac\":\"{}\",\"problem\":\"old\"}}]}}}}\n",
+        mac(1)
+    );
+    fs::write(&spool, &old).expect("the directory is ours");
+    until("it is taken in", gone);
+    server.end();
+    fs::write(&spool, &old).expect("the directory is ours");
+    let server = site.serve();
+    until("it is taken in", gone);
+    let node = server.node("s1");
+    assert!(node.unreached.is_empty(), "{}", node.reason);
     server.end();
 }
 
