@@ -34,7 +34,7 @@ stagger = "1ms"
     )
 }
 
-fn secret(dir: &Path, text: &str) -> String {
+pub(crate) fn secret(dir: &Path, text: &str) -> String {
     let path = dir.join("secret");
     fs::write(&path, text).expect("the directory is ours");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
@@ -42,7 +42,7 @@ fn secret(dir: &Path, text: &str) -> String {
 }
 
 /// A BMC, with its machine's state in `power`.
-fn ipmi_sim(dir: &Path, port: u16) -> Daemon {
+pub(crate) fn ipmi_sim(dir: &Path, port: u16) -> Daemon {
     let state = dir.join("power");
     fs::write(&state, "0\n").expect("the directory is ours");
     let chassis = dir.join("chassis");

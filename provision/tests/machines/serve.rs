@@ -7,5 +7,6 @@ mod dhcp;
 mod hostile;
 mod kept;
 mod looks;
+mod named;
 mod script;
 pub(crate) mod site;

@@ -124,6 +124,32 @@ pub(crate) fn all_ask(
     Ok(())
 }
 
+/// A machine for which there is no address.
+pub(crate) struct Vain {
+    socket: UdpSocket,
+    node: Asking,
+}
+
+impl Vain {
+    pub(crate) fn new(interface: &str, mac: [u8; 6]) -> Result<Self, String> {
+        let socket =
+            socket(interface).map_err(|error| format!("a socket on {interface}: {error}"))?;
+        let node = Asking {
+            mac,
+            offer: None,
+            next: Instant::now(),
+            asked: 0,
+            jitter: Duration::ZERO,
+        };
+        Ok(Self { socket, node })
+    }
+
+    /// Asks once, and waits for no answer.
+    pub(crate) fn ask(&self) -> Result<(), String> {
+        send(&self.socket, 0x7777, &self.node)
+    }
+}
+
 fn socket(interface: &str) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_broadcast(true)?;
