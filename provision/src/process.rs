@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 pub use interrupt::{heed_signals, is_interrupted};
@@ -27,6 +28,10 @@ pub(crate) use signals::on_signals;
 
 /// How much is read from a pipe at once, in bytes.
 const READ_BYTES: usize = 16 << 10;
+
+/// How much is read from a pipe before the clock is looked at again, in bytes: what a pipe holds, unless its program has
+/// made it larger.
+const PIPE_BYTES: usize = 64 << 10;
 
 /// How much of the errors that a program printed is told, in bytes.
 const TOLD_BYTES: usize = 600;
@@ -121,6 +126,14 @@ pub fn run(
     running.watch(deadline, stop, told)
 }
 
+/// A time as the kernel takes it.
+fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
 /// A program that is ended and reaped however we leave.
 struct Running {
     child: Child,
@@ -182,10 +195,7 @@ impl Running {
                 err.fd()
                     .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
             );
-            let left = left.map(|left| Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            });
+            let left = left.map(timespec);
             match poll(&mut fds, left.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -193,12 +203,15 @@ impl Running {
             let has_ended = !fds[0].revents().is_empty();
             let is_over = stop.is_some() && !fds[1].revents().is_empty();
             drop(fds);
-            // What it printed before its end is in the pipes by now.
-            out.drain(told)?;
-            err.drain(told)?;
             if has_ended {
+                // What it printed before its end is in the pipes by now.
+                out.drain(out.held()?, told)?;
+                err.drain(err.held()?, told)?;
                 return Ok(End::Exited(self.reap()?));
             }
+            // One that prints faster than it is read would keep us here for ever.
+            out.drain(PIPE_BYTES, told)?;
+            err.drain(PIPE_BYTES, told)?;
             if is_over {
                 self.end()?;
                 return Ok(End::Interrupted);
@@ -226,13 +239,28 @@ impl<R: Read + AsFd> Pipe<R> {
         self.reader.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads what there is.
-    fn drain(&mut self, told: &mut dyn FnMut(Stream, &[u8])) -> io::Result<()> {
+    /// How much is in it, in bytes.
+    fn held(&self) -> io::Result<usize> {
+        let Some(reader) = &self.reader else {
+            return Ok(0);
+        };
+        Ok(usize::try_from(ioctl_fionread(reader)?).unwrap_or(usize::MAX))
+    }
+
+    /// Reads what there is, at most so much.
+    fn drain(&mut self, most: usize, told: &mut dyn FnMut(Stream, &[u8])) -> io::Result<()> {
         let mut buffer = [0; READ_BYTES];
-        while let Some(reader) = &mut self.reader {
-            match reader.read(&mut buffer) {
+        let mut left = most;
+        while left > 0
+            && let Some(reader) = &mut self.reader
+        {
+            let room = left.min(READ_BYTES);
+            match reader.read(&mut buffer[..room]) {
                 Ok(0) => self.reader = None,
-                Ok(len) => told(self.stream, &buffer[..len]),
+                Ok(len) => {
+                    left -= len;
+                    told(self.stream, &buffer[..len]);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -289,6 +317,50 @@ mod tests {
         .unwrap();
         assert_eq!(end, End::TimedOut);
         assert_eq!(captured.out, b"on\n");
+    }
+
+    /// Whoever hears it is slower than whoever prints.
+    #[test]
+    fn one_that_prints_without_end_is_ended_at_its_time() {
+        let mut bytes = 0;
+        let end = run(
+            &mut shell("exec yes"),
+            Some(Duration::from_millis(300)),
+            &mut |_, printed| {
+                bytes += printed.len();
+                // Without its limit it would go on until this test is told to be too slow.
+                assert!(bytes < 1 << 30, "it was not ended");
+                std::thread::sleep(Duration::from_millis(1));
+            },
+        );
+        assert_eq!(end.unwrap(), End::TimedOut);
+        assert!(bytes > 0);
+    }
+
+    /// What it leaves running prints on, faster than it is read.
+    #[test]
+    fn what_is_in_the_pipe_at_its_end_is_read_and_no_more() {
+        let line = "head -c 60000 /dev/zero | tr '\\0' x; yes & echo $! >&2";
+        let (mut marks, mut bytes, mut words) = (0, 0, Vec::new());
+        let end = run(
+            &mut shell(line),
+            Some(LONG),
+            &mut |stream, printed| match stream {
+                Stream::Out => {
+                    marks += printed.iter().filter(|&&byte| byte == b'x').count();
+                    bytes += printed.len();
+                    assert!(bytes < 1 << 30, "it is read for ever");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Stream::Err => words.extend_from_slice(printed),
+            },
+        );
+        let pid = String::from_utf8(words).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        // Without a reader it may have ended by itself.
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+        assert!(matches!(end, Ok(End::Exited(status)) if status.success()));
+        assert_eq!(marks, 60000);
     }
 
     /// A shell waits for what it runs, which holds its pipes.
