@@ -8,12 +8,15 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::process::rest;
+
 /// The most threads, whatever was asked for.
 pub const MAX_WIDTH: usize = 1024;
 
 /// Calls `work` for every item, in their order, at most `width` at once and with at least `pause` between the
 /// begin of one and of the next. `told` is given each message as it comes, on the calling thread, with the
-/// place of its item; `work` may send several.
+/// place of its item; `work` may send several. Once we are told to end nothing is waited for any more; what is to be
+/// done then, `work` decides.
 pub fn each<T: Sync, M: Send>(
     items: &[T],
     width: usize,
@@ -34,7 +37,7 @@ pub fn each<T: Sync, M: Send>(
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(at) else { return };
                     if !pause.is_zero() {
-                        thread::sleep(wait(slot, pause));
+                        rest(wait(slot, pause));
                     }
                     // The receiver lives as long as the scope.
                     work(item, &|message| drop(send.send((at, message))));

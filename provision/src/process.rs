@@ -23,7 +23,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-pub use interrupt::{heed_signals, is_interrupted};
+pub use interrupt::{heed_signals, is_interrupted, rest};
 pub(crate) use signals::on_signals;
 
 /// How much is read from a pipe at once, in bytes.

@@ -4,10 +4,14 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::process;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
 
 use super::signals::on_signals;
+use super::timespec;
 
 /// Can be read from once we were told to end; none where a signal ends us as it always does.
 static STOP: OnceLock<OwnedFd> = OnceLock::new();
@@ -37,6 +41,22 @@ pub fn is_interrupted() -> bool {
     let Some(stop) = fd() else { return false };
     let mut fds = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// Sleeps that long, or until we are told to end.
+pub fn rest(time: Duration) {
+    let Some(stop) = fd() else {
+        return thread::sleep(time);
+    };
+    let end = Instant::now() + time;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+        // The time is over, or we are told to end; nothing else can come of it.
+        if poll(&mut fds, Some(&timespec(left))) != Err(Errno::INTR) {
+            return;
+        }
+    }
 }
 
 /// What can be read from once we were told to end.
