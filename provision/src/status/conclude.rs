@@ -80,7 +80,13 @@ pub fn conclude(
     if state == State::Booting
         && let Some(furthest) = goes_round(record, arrival)
     {
-        (state, reason) = (State::Stuck, round(furthest, master_url));
+        // Its own initramfs or system speaks, so it may arrive this time and must not be cut off; before that, only a
+        // loader has asked.
+        if boot.is_at_least(Stage::Kernel) {
+            reason.push_str(&suspicion(furthest));
+        } else {
+            (state, reason) = (State::Stuck, round(furthest, master_url));
+        }
     }
     if state == State::Stuck && worker == Attached::Yes && now.since(boot.began) > MASTER_GRACE {
         // Its worker is that of the boot before, and is there: the node has never stopped.
@@ -289,6 +295,20 @@ fn stuck(boot: &Boot, stage: Stage, master_url: &str, now: At) -> String {
     }
 }
 
+/// What is said of a boot on its way, where those before it came as far as this one, or further, and did not arrive.
+fn suspicion(furthest: &Boot) -> String {
+    let stage = furthest.reached().map_or("nothing", Stage::as_str);
+    let said = said(furthest);
+    format!("; the boots before this one came no further than {stage}{said}")
+}
+
+/// In parentheses, why a boot failed; nothing if it did not say.
+fn said(boot: &Boot) -> String {
+    boot.failure.as_ref().map_or_else(String::new, |failure| {
+        format!(" ({}: {})", failure.stage, failure.words)
+    })
+}
+
 /// What a node may suffer from that boots again and again, and comes as far as in this boot.
 fn round(boot: &Boot, master_url: &str) -> String {
     let Some((stage, step)) = boot.step() else {
@@ -319,12 +339,8 @@ fn round(boot: &Boot, master_url: &str) -> String {
              `systemctl status regex-worker` on the node says why"
         ),
         Stage::Kernel | Stage::Image | Stage::Verified | Stage::Root => {
-            let said = boot.failure.as_ref().map_or_else(String::new, |failure| {
-                format!(" ({}: {})", failure.stage, failure.words)
-            });
-            format!(
-                "{stage}: it comes no further, and boots again{said}; look at its console"
-            )
+            let said = said(boot);
+            format!("{stage}: it comes no further, and boots again{said}; look at its console")
         }
     }
 }

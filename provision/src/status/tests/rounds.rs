@@ -107,6 +107,50 @@ fn a_machine_whose_kernel_panics_is_stuck_and_not_on_its_way() {
     assert_first(&of(&heard, 302), State::Booting, &["kernel"]);
 }
 
+/// Two boots had no room for their root; somebody has mended that, and the third goes well.
+#[test]
+fn a_good_boot_after_bad_ones_is_on_its_way() {
+    let cluster = cluster();
+    let mut heard = nothing_heard(&cluster);
+    for (boot, at) in [("b-1", 0), ("b-2", 100)] {
+        heard
+            .node(1, at)
+            .script("new")
+            .fetched(b"kernel")
+            .fetched(b"initramfs")
+            .report(boot, Stage::Kernel, 0, true, "")
+            .report(boot, Stage::Image, 0, false, "no room");
+    }
+    let of = |heard: &Heard, at| first_node(&cluster, heard, at, &Workers::default());
+    // Only its loader has asked yet.
+    heard.node(1, 200).script("new");
+    let furthest = "image: it comes no further, and boots again (image: no room)";
+    assert_first(&of(&heard, 202), State::Stuck, &[furthest]);
+    let before = "the boots before this one came no further than image (image: no room)";
+    for (at, stage, percent, told) in [
+        (210, Stage::Kernel, 0, "kernel; "),
+        (220, Stage::Image, 0, "image; "),
+        (230, Stage::Image, 60, "image 60%; "),
+    ] {
+        heard.node(1, at).report("b-3", stage, percent, true, "");
+        let told = format!("{told}{before}");
+        assert_first(&of(&heard, at + 2), State::Booting, &[&told]);
+    }
+    // It is silent for too long.
+    assert_first(
+        &of(&heard, 2000),
+        State::Stuck,
+        &["image: 60% of its root, and no more for", "boot 3 in a row"],
+    );
+    // Where the others never were there is nothing to suspect.
+    heard
+        .node(1, 240)
+        .report("b-3", Stage::Verified, 0, true, "");
+    let status = of(&heard, 242);
+    assert_first(&status, State::Booting, &["verified"]);
+    assert!(!status.nodes[0].reason.contains("before this one"));
+}
+
 #[test]
 fn a_machine_whose_loader_does_nothing_is_stuck() {
     let cluster = cluster();
