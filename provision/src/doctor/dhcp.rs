@@ -74,8 +74,15 @@ pub(super) fn ask(cluster: &Cluster, wait: Duration) -> Vec<Finding> {
 /// `answers` is whether the master does anything at all, which only matters where it gives addresses.
 fn judge(cluster: &Cluster, offers: &Offers, answers: bool) -> Vec<Finding> {
     let master = cluster.network.master.get();
-    let (ours, others): (Vec<_>, Vec<_>) =
-        offers.iter().partition(|(server, _)| **server == master);
+    let is_ours = |server: Ipv4Addr, address: Option<Ipv4Addr>| match cluster.dhcp {
+        Dhcp::Full { .. } => server == master,
+        // The proxy gives no addresses, so whoever does so from the master is the site's server.
+        Dhcp::Proxy => server == master && address.is_none(),
+        Dhcp::External => false,
+    };
+    let (ours, others): (Vec<_>, Vec<_>) = offers
+        .iter()
+        .partition(|(server, address)| is_ours(**server, **address));
     let gives = |server: &Ipv4Addr, address: &Option<Ipv4Addr>| match address {
         Some(address) => format!("{server} offers {address}"),
         None => format!("{server} answers without an address"),
