@@ -5,9 +5,9 @@
 //!     cargo bench --bench boot -- --modes [--rounds N]
 //!
 //! A round boots N nodes at once (1 unless told otherwise) directly, then by their BIOS, then by UEFI, all with the root
-//! in memory and all in one run, so that the ratios are paired. With `--modes` a round boots, by their BIOS and one after
-//! the other, a node of each root mode, and tells what the nodes say of their memory. Needs what tests/boot needs; skipped,
-//! loudly, where that is missing.
+//! in memory and all in one run, so that the ratios are paired; the exit status is 1 if one is above its target. With
+//! `--modes` a round boots, by their BIOS and one after the other, a node of each root mode, and tells what the nodes say
+//! of their memory. Needs what tests/boot needs; skipped, loudly, where that is missing.
 
 #[expect(dead_code, reason = "tests/boot uses the rest")]
 #[path = "../../tests/boot/guest.rs"]
@@ -24,6 +24,7 @@ mod site;
 use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use guest::{Firmware, Machine};
@@ -85,20 +86,25 @@ struct Way {
 /// Seconds from power-on to each stage, one for each boot.
 type Times = BTreeMap<String, Vec<f64>>;
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--test") {
         // Cargo tests benchmarks, too; this one is tests/boot.
-        return;
+        return ExitCode::SUCCESS;
     }
     let rounds = number(&arguments, "--rounds", 3);
     let nodes = number(&arguments, "--nodes", 1).clamp(1, NAMES.len());
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match rig::enter(&words, LIMIT) {
-        Entry::Inside if words.contains(&"--modes") => measure_modes(rounds),
+    let are_all_met = match rig::enter(&words, LIMIT) {
+        Entry::Inside if words.contains(&"--modes") => {
+            measure_modes(rounds);
+            true
+        }
         Entry::Inside => measure(rounds, nodes),
-        Entry::Done => {}
-    }
+        Entry::Done => true,
+        Entry::Missed => false,
+    };
+    ExitCode::from(u8::from(!are_all_met))
 }
 
 fn number(arguments: &[String], flag: &str, default: usize) -> usize {
@@ -109,7 +115,8 @@ fn number(arguments: &[String], flag: &str, default: usize) -> usize {
     value.unwrap_or_else(|| panic!("{flag} wants a number"))
 }
 
-fn measure(rounds: usize, nodes: usize) {
+/// Tells whether all targets were met.
+fn measure(rounds: usize, nodes: usize) -> bool {
     let work = tempfile::tempdir().expect("the directory for temporary files can be written");
     let directory = work.path();
     let machine = |number: usize, firmware| Machine {
@@ -151,15 +158,19 @@ fn measure(rounds: usize, nodes: usize) {
     print_stages(&measured, &WAYS.map(|way| way.name));
     let total = |way: &Way| quantile(&measured[way.name]["worker"], 0.5);
     println!();
+    let mut are_all_met = true;
     for way in &WAYS {
         let Some(target) = way.target else { continue };
         let ratio = total(way) / total(&WAYS[0]);
-        let verdict = if ratio <= target { "met" } else { "MISSED" };
+        let met = ratio <= target;
+        are_all_met &= met;
+        let verdict = if met { "met" } else { "MISSED" };
         println!(
             "{} / direct: {ratio:.2} (target {target}: {verdict})",
             way.name
         );
     }
+    are_all_met
 }
 
 fn measure_modes(rounds: usize) {

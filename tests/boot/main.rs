@@ -52,6 +52,7 @@ fn go(name: &str, inside: fn()) {
     ) {
         Entry::Inside => inside(),
         Entry::Done => assert_eq!(of_this_machine(), before, "this machine was changed"),
+        Entry::Missed => panic!("failed inside, see above"),
     }
 }
 

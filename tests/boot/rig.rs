@@ -31,6 +31,8 @@ pub(crate) enum Entry {
     Inside,
     /// Another process was inside, and all is done.
     Done,
+    /// Another process was inside, and has ended with 1: it has judged, and not all is as it should be.
+    Missed,
 }
 
 /// Runs the test or benchmark of this program again in namespaces of its own; `arguments` lead to the same place.
@@ -79,6 +81,9 @@ pub(crate) fn enter(arguments: &[&str], limit: Duration) -> Entry {
         }
         thread::sleep(Duration::from_millis(100));
     };
+    if status.code() == Some(1) {
+        return Entry::Missed;
+    }
     assert!(
         status.success(),
         "failed inside, see above ({status}, signal {:?})",
