@@ -124,9 +124,9 @@ fn only_so_many_problems_are_told() {
 
 #[test]
 fn many_warnings_hide_no_error() {
-    let profiles: String = (0..2 * MAX_PROBLEMS)
-        .map(|n| format!("[profile.p{n}]\nroot = \"ram\"\n"))
-        .collect();
+    let profile = |n| format!("[profile.p{n}]\nroot = \"ram\"\n");
+    let profiles = (0..2 * MAX_PROBLEMS).map(profile);
+    let profiles = profiles.collect::<Vec<_>>().concat();
     let text = format!("{BASE}\n{profiles}\n[log]\ntarget = \"remote\"\n");
     let Checked { cluster, problems } = check(&text);
     assert_eq!((cluster, problems.errors()), (None, 1));
