@@ -11,7 +11,7 @@ mod gather;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -187,7 +187,16 @@ fn local(path: &Path) -> PathBuf {
     }
 }
 
-/// Runs a program for each node, as many at once as `width` says; `told` hears of each as it happens. The program is
+/// What to do where `ssh` or `scp` cannot be run.
+pub fn package_hint(error: &io::Error) -> &'static str {
+    if error.kind() == ErrorKind::NotFound {
+        "; the Debian package is openssh-client"
+    } else {
+        ""
+    }
+}
+
+/// Runs a program for each node, as many at once as `width` says and the system lets us have files open; `told` hears of each as it happens. The program is
 /// [`ssh`](Remote::ssh) or [`scp`](Remote::scp).
 pub fn execute(
     nodes: &[&Node],
@@ -198,7 +207,7 @@ pub fn execute(
 ) {
     parallel::each(
         nodes,
-        width,
+        process::programs_at_once(width.min(nodes.len())),
         Duration::ZERO,
         |node, send| {
             if process::is_interrupted() {
@@ -262,7 +271,7 @@ impl OwnWords {
 }
 
 fn outcome(
-    end: std::io::Result<End>,
+    end: io::Result<End>,
     limit: Option<Duration>,
     command: &Command,
     said: &Said,
@@ -276,10 +285,10 @@ fn outcome(
             Some(code) => Outcome::Exited(code),
             None => Outcome::Broken(format!("{program} was ended: {status}")),
         },
-        Err(error) => {
-            let hint = "the Debian package is openssh-client";
-            Outcome::Broken(format!("cannot run {program}: {error}; {hint}"))
-        }
+        Err(error) => Outcome::Broken(format!(
+            "cannot run {program}: {error}{}",
+            package_hint(&error)
+        )),
     }
 }
 

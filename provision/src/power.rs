@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::model::{Bmc, BmcKind, Cluster, Node};
 use crate::parallel;
-use crate::process::{Captured, End, is_interrupted};
+use crate::process::{Captured, End, is_interrupted, programs_at_once};
 use secret::SecretError;
 
 /// What is done.
@@ -177,7 +177,7 @@ pub fn run<'c>(
     };
     parallel::each(
         nodes,
-        power.parallel.into(),
+        programs_at_once(usize::from(power.parallel).min(nodes.len())),
         pause,
         |node, send| {
             send(if is_interrupted() {

@@ -10,6 +10,7 @@
 //! running is not waited for.
 
 mod interrupt;
+mod limit;
 mod signals;
 
 use std::io::{self, ErrorKind, Read};
@@ -24,6 +25,7 @@ use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 pub use interrupt::{heed_signals, is_interrupted, rest};
+pub(crate) use limit::{allow_open_files, programs_at_once};
 pub(crate) use signals::on_signals;
 
 /// How much is read from a pipe at once, in bytes.

@@ -47,7 +47,6 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -57,6 +56,7 @@ pub use ask::{Answer, ask, fetch, forget, kept, listen_address, states, tell_tri
 pub use generation::Served;
 
 use crate::apply::generation::current_number;
+use crate::process::allow_open_files;
 use crate::status::Board;
 use crate::status::journal::Journal;
 use crate::store::Store;
@@ -256,12 +256,7 @@ fn cannot_listen(address: SocketAddr) -> String {
 
 /// Each connection may need a file besides itself.
 fn raise_open_files() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+    if let Err(error) = allow_open_files(u64::MAX) {
         tracing::warn!(%error, "cannot raise the number of open files");
     }
 }

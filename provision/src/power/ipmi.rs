@@ -4,6 +4,7 @@
 //! otherwise a wrong password sounds like a machine that is not there. The password goes through the environment,
 //! which others cannot read.
 
+use std::io::ErrorKind;
 use std::process::Command;
 use std::time::Duration;
 
@@ -78,7 +79,10 @@ impl Ipmi {
         let ended = capture(&mut command, self.limit, MAX_ANSWER_BYTES).map_err(|source| {
             PowerError::Run {
                 program: PROGRAM.to_owned(),
-                hint: "; the Debian package is ipmitool",
+                hint: match source.kind() {
+                    ErrorKind::NotFound => "; the Debian package is ipmitool",
+                    _ => "",
+                },
                 source,
             }
         })?;
