@@ -154,6 +154,25 @@ pub enum PowerError {
     },
 }
 
+impl PowerError {
+    /// Whether the node's switch was asked, and this is what came of it. All else says nothing of the node.
+    pub fn is_of_node(&self) -> bool {
+        match self {
+            Self::Failed { .. }
+            | Self::Unreachable { .. }
+            | Self::Refused { .. }
+            | Self::TimedOut { .. }
+            | Self::Answer { .. } => true,
+            Self::NoBmc
+            | Self::Cannot { .. }
+            | Self::Secret(_)
+            | Self::Run { .. }
+            | Self::Interrupted
+            | Self::Send { .. } => false,
+        }
+    }
+}
+
 /// How an action is carried out.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {

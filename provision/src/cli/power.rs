@@ -13,7 +13,7 @@ use super::output::{counted, print, tell};
 use super::set::{NO_NODE, SET_HELP, SetArgs};
 use crate::model::{Cluster, Node};
 use crate::nodeset::fold;
-use crate::power::{self, Action, Options, Reply};
+use crate::power::{self, Action, Options, PowerError, Reply};
 use crate::process::heed_signals;
 use crate::serve::tell_tried;
 use crate::status::{Means, TriedNode, Words};
@@ -129,13 +129,13 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
             if ask.json && printed.is_ok() {
                 printed = print(&line(node, action, &result));
             }
-            tried.push(TriedNode {
-                mac: node.mac,
-                problem: result
-                    .as_ref()
-                    .err()
-                    .map(|error| Words::new(&error.to_string())),
-            });
+            let problem = result.as_ref().err();
+            if problem.is_none_or(PowerError::is_of_node) {
+                tried.push(TriedNode {
+                    mac: node.mac,
+                    problem: problem.map(|error| Words::new(&error.to_string())),
+                });
+            }
             match result {
                 Ok(reply) => replies.entry(reply).or_default().push(node),
                 Err(error) => failures.entry(error.to_string()).or_default().push(node),
@@ -190,7 +190,7 @@ fn verb(action: Action) -> &'static str {
     }
 }
 
-fn line(node: &Node, action: Action, result: &Result<Reply, power::PowerError>) -> String {
+fn line(node: &Node, action: Action, result: &Result<Reply, PowerError>) -> String {
     let (reply, error) = match result {
         Ok(Reply::On) => (Some("on"), None),
         Ok(Reply::Off) => (Some("off"), None),
