@@ -1,9 +1,9 @@
 //! `regex-provision exec`, `copy` and `ssh`
 
-use std::collections::BTreeMap;
+mod told;
+
 use std::env;
 use std::fs::DirBuilder;
-use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -13,24 +13,26 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::file::FileArgs;
-use super::output::{counted, print, tell};
+use super::output::tell;
 use super::set::{ExcludeArgs, NO_NODE, SET_HELP};
-use crate::fanout::{Event, Gathered, MAX_OUTPUT_BYTES, Outcome, Remote, command_line, execute};
+use crate::fanout::{Event, Gathered, Remote, command_line, execute, package_hint};
 use crate::model::{Cluster, Node, Timespan};
-use crate::nodeset::{NodeSet, fold};
-use crate::process::{Stream, heed_signals};
-use crate::serve::tell_tried;
-use crate::status::{Means, TriedNode, Words};
+use crate::nodeset::NodeSet;
+use crate::process::heed_signals;
+use told::Streams;
 
 /// The exit status when more nodes failed than a status can count.
 const MANY_FAILED: u8 = 101;
+
+/// The exit status when no node failed, and what they printed was lost.
+const NOT_PRINTED: u8 = 102;
 
 /// The exit status when nothing was done.
 pub(super) const NOT_RUN: u8 = 255;
 
 const STATUS_HELP: &str = "\
-Exit status: 0 it went well everywhere, 1 to 100 on so many nodes it did not, 101 on more,
-255 nothing was done. Which nodes those are is told on standard error. Ctrl-C ends what still runs: what
+Exit status: 0 it went well everywhere, 1 to 100 on so many nodes it did not, 101 on more, 102 it did, but what
+the nodes printed could not be written, 255 nothing was done. Which nodes those are is told on standard error. Ctrl-C ends what still runs: what
 has come by then is printed, and the nodes that had not ended count as failed.";
 
 /// How nodes are logged in to, and how many at once.
@@ -166,17 +168,31 @@ pub(super) fn ssh(args: &SshArgs) -> anyhow::Result<ExitCode> {
         command.arg(command_line(&args.command));
     }
     let error = command.exec();
-    Err(error).context("cannot run ssh; the Debian package is openssh-client")
+    let hint = package_hint(&error);
+    Err(error).with_context(|| format!("cannot run ssh{hint}"))
 }
 
-/// The exit status; what keeps anything from being done is told.
-fn exit(result: anyhow::Result<usize>) -> ExitCode {
+/// What came of it.
+struct Done {
+    /// How many nodes failed.
+    failed: usize,
+    /// Whether what nodes printed could be printed here.
+    printed: anyhow::Result<()>,
+}
+
+/// The exit status; what keeps anything from being done, or from being printed, is told.
+fn exit(result: anyhow::Result<Done>) -> ExitCode {
+    let complain = |error| tell(&format!("regex-provision: {error:#}\n"));
     match result {
-        Ok(failed) => {
-            ExitCode::from(u8::try_from(failed).map_or(MANY_FAILED, |n| n.min(MANY_FAILED)))
+        Ok(Done { failed, printed }) => {
+            let is_printed = printed.map_err(complain).is_ok();
+            ExitCode::from(match u8::try_from(failed) {
+                Ok(0) if !is_printed => NOT_PRINTED,
+                failed => failed.map_or(MANY_FAILED, |failed| failed.min(MANY_FAILED)),
+            })
         }
         Err(error) => {
-            tell(&format!("regex-provision: {error:#}\n"));
+            complain(error);
             ExitCode::from(NOT_RUN)
         }
     }
@@ -212,7 +228,7 @@ impl WindowArgs {
     }
 }
 
-fn try_exec(args: &ExecArgs) -> anyhow::Result<usize> {
+fn try_exec(args: &ExecArgs) -> anyhow::Result<Done> {
     let window = &args.window;
     let cluster = window.login.file.load()?;
     let nodes = args.exclude.select(Some(&args.nodes), &cluster)?;
@@ -233,7 +249,7 @@ fn try_exec(args: &ExecArgs) -> anyhow::Result<usize> {
         execute(&nodes, width, window.limit(), command, |at, event| {
             streams.hear(at, event);
         });
-        return streams.finish(&cluster);
+        return Ok(streams.finish(&cluster));
     }
     let mut gathered = Gathered::default();
     execute(
@@ -246,10 +262,10 @@ fn try_exec(args: &ExecArgs) -> anyhow::Result<usize> {
             Event::Ended(outcome) => gathered.end(at, outcome),
         },
     );
-    tell_gathered(gathered, &cluster, &nodes)
+    Ok(told::gathered(gathered, &cluster, &nodes))
 }
 
-fn try_copy(args: &CopyArgs) -> anyhow::Result<usize> {
+fn try_copy(args: &CopyArgs) -> anyhow::Result<Done> {
     let window = &args.window;
     let cluster = window.login.file.load()?;
     let nodes = args.exclude.select(Some(&args.nodes), &cluster)?;
@@ -273,182 +289,14 @@ fn try_copy(args: &CopyArgs) -> anyhow::Result<usize> {
             Event::Ended(outcome) => gathered.end(at, outcome),
         },
     );
-    tell_gathered(gathered, &cluster, &nodes)
+    Ok(told::gathered(gathered, &cluster, &nodes))
 }
 
 /// A set such as `@down` may hold nobody; that is no failure.
-fn no_node() -> usize {
+fn no_node() -> Done {
     tell(NO_NODE);
-    0
-}
-
-fn names(places: &[usize], nodes: &[&Node]) -> String {
-    fold(places.iter().map(|&at| nodes[at].name.as_str()))
-}
-
-/// Prints each group's output below its nodes, and says who failed; how many.
-fn tell_gathered(gathered: Gathered, cluster: &Cluster, nodes: &[&Node]) -> anyhow::Result<usize> {
-    let mut failures = Failures::default();
-    let is_full = gathered.is_full();
-    let mut out = io::stdout().lock();
-    let write = || -> io::Result<()> {
-        for group in gathered.into_groups() {
-            // What ssh says of a connection is told with the failure.
-            let is_said = match &group.outcome {
-                Outcome::Unreachable(_) => true,
-                Outcome::Lost(words) => group.output.trim_ascii() == words.as_bytes(),
-                _ => false,
-            };
-            if !group.output.is_empty() && !is_said {
-                let names = names(&group.nodes, nodes);
-                writeln!(out, "--- {names} ({})", group.nodes.len())?;
-                out.write_all(&group.output)?;
-                if !group.output.ends_with(b"\n") {
-                    writeln!(out)?;
-                }
-                if group.truncated {
-                    writeln!(out, "--- cut after {} bytes", group.output.len())?;
-                }
-            }
-            failures.add(&group.nodes, group.outcome);
-        }
-        out.flush()
-    };
-    match write() {
-        // The reader has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        result => result.context("cannot write to standard output")?,
-    }
-    if is_full {
-        let most = MAX_OUTPUT_BYTES >> 20;
-        tell(&format!(
-            "regex-provision: of all output together {most} MiB are kept, what came later is cut; --stream prints all\n"
-        ));
-    }
-    Ok(failures.tell(cluster, nodes))
-}
-
-/// Who failed, by how.
-#[derive(Default)]
-struct Failures {
-    by_how: BTreeMap<Outcome, Vec<usize>>,
-    /// Whom ssh has reached, and whom not.
-    tried: Vec<(usize, Option<String>)>,
-}
-
-impl Failures {
-    fn add(&mut self, places: &[usize], outcome: Outcome) {
-        let problem = match &outcome {
-            Outcome::Exited(_) => Some(None),
-            Outcome::Unreachable(words) => Some(Some(words.clone())),
-            // It may have been the connection, or the command.
-            Outcome::TimedOut(_)
-            | Outcome::Broken(_)
-            // It was reached, and may not be any more.
-            | Outcome::Lost(_)
-            | Outcome::Interrupted
-            | Outcome::NotBegun => None,
-        };
-        if let Some(problem) = problem {
-            self.tried
-                .extend(places.iter().map(|&at| (at, problem.clone())));
-        }
-        if !outcome.is_success() {
-            self.by_how.entry(outcome).or_default().extend(places);
-        }
-    }
-
-    /// Tells them, also to the boot endpoint; how many.
-    fn tell(self, cluster: &Cluster, nodes: &[&Node]) -> usize {
-        let tried = self.tried.into_iter().map(|(at, problem)| TriedNode {
-            mac: nodes[at].mac,
-            problem: problem.map(|problem| Words::new(&format!("cannot log in: {problem}"))),
-        });
-        tell_tried(cluster, Means::Ssh, &tried.collect::<Vec<_>>());
-        let mut failed = 0;
-        for (outcome, mut places) in self.by_how {
-            failed += places.len();
-            places.sort_unstable();
-            tell(&format!(
-                "regex-provision: {}: {outcome}\n",
-                names(&places, nodes)
-            ));
-        }
-        if failed > 0 {
-            let all = counted(nodes.len(), "node");
-            tell(&format!("regex-provision: {failed} of {all} failed\n"));
-        }
-        failed
-    }
-}
-
-/// Lines as they come, each behind its node's name.
-struct Streams<'a> {
-    nodes: &'a [&'a Node],
-    /// What has no line feed yet, of each node's two streams.
-    partial: Vec<[Vec<u8>; 2]>,
-    failures: Failures,
-    written: anyhow::Result<()>,
-}
-
-/// The longest line that is kept together, in bytes.
-const MAX_LINE_BYTES: usize = 64 << 10;
-
-impl<'a> Streams<'a> {
-    fn new(nodes: &'a [&'a Node]) -> Self {
-        Self {
-            nodes,
-            partial: vec![Default::default(); nodes.len()],
-            failures: Failures::default(),
-            written: Ok(()),
-        }
-    }
-
-    fn hear(&mut self, at: usize, event: Event) {
-        match event {
-            Event::Output(stream, bytes) => {
-                let partial = &mut self.partial[at][usize::from(stream == Stream::Err)];
-                partial.extend_from_slice(&bytes);
-                let end = match partial.iter().rposition(|&b| b == b'\n') {
-                    Some(last) => last + 1,
-                    None if partial.len() > MAX_LINE_BYTES => partial.len(),
-                    None => return,
-                };
-                let whole: Vec<u8> = partial.drain(..end).collect();
-                self.lines(at, stream, &whole);
-            }
-            Event::Ended(outcome) => {
-                for (stream, which) in [(Stream::Out, 0), (Stream::Err, 1)] {
-                    let rest = std::mem::take(&mut self.partial[at][which]);
-                    self.lines(at, stream, &rest);
-                }
-                self.failures.add(&[at], outcome);
-            }
-        }
-    }
-
-    fn lines(&mut self, at: usize, stream: Stream, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let mut told = Vec::new();
-        for line in bytes.split_inclusive(|&b| b == b'\n') {
-            told.extend_from_slice(format!("{}: ", self.nodes[at].name).as_bytes());
-            told.extend_from_slice(line);
-        }
-        if told.last() != Some(&b'\n') {
-            told.push(b'\n');
-        }
-        let told = String::from_utf8_lossy(&told);
-        match stream {
-            Stream::Err => tell(&told),
-            Stream::Out if self.written.is_ok() => self.written = print(&told),
-            Stream::Out => {}
-        }
-    }
-
-    fn finish(self, cluster: &Cluster) -> anyhow::Result<usize> {
-        self.written?;
-        Ok(self.failures.tell(cluster, self.nodes))
+    Done {
+        failed: 0,
+        printed: Ok(()),
     }
 }

@@ -22,7 +22,7 @@ use crate::status::{Means, TriedNode, Words};
 ///
 /// How a node is switched stands in cluster.toml (`bmc`): IPMI, Redfish, Wake-on-LAN, or commands of the site.
 /// Nodes that are switched on begin one after the other, as `[power]` says. Exit status: 0 done for all, 1 failed
-/// for some, 2 nothing was done.
+/// for some, or the answers could not be printed, 2 nothing was done.
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = format!("\
 Examples:
@@ -143,27 +143,33 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         },
     );
     tell_tried(&cluster, Means::Power, &tried);
-    printed?;
     if !ask.json {
         let mut told = String::new();
         for (reply, nodes) in &replies {
             writeln!(told, "{}: {}", names(nodes), word(*reply, action))
                 .expect("writing to a String cannot fail");
         }
-        print(&told)?;
+        printed = print(&told);
     }
     for (error, nodes) in &failures {
         tell(&format!("regex-provision: {}: {error}\n", names(nodes)));
     }
-    if failures.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
     let failed: usize = failures.values().map(Vec::len).sum();
-    let all = counted(nodes.len(), "node");
-    tell(&format!(
-        "regex-provision: power {action}: {failed} of {all} failed\n"
-    ));
-    Ok(ExitCode::FAILURE)
+    if failed > 0 {
+        let all = counted(nodes.len(), "node");
+        tell(&format!(
+            "regex-provision: power {action}: {failed} of {all} failed\n"
+        ));
+    }
+    // Something was done, so this is not an error of the command.
+    if let Err(error) = &printed {
+        tell(&format!("regex-provision: {error:#}\n"));
+    }
+    Ok(if failed == 0 && printed.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn names(nodes: &[&Node]) -> String {

@@ -1,15 +1,20 @@
 //! What the tests of daemons share: processes that end with the test, namespaces, and states to wait for.
 
 use std::env;
-use std::fs;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The password of every BMC here; no output may hold it.
@@ -106,6 +111,121 @@ impl Drop for Daemon {
     }
 }
 
+/// Puts a program of the test's own into `bin` below a directory; the PATH on which it stands before the system's.
+pub(crate) fn program(dir: &Path, name: &str, script: &str) -> OsString {
+    let bin = dir.join("bin");
+    fs::create_dir_all(&bin).expect("the directory is ours");
+    let text = bin.join(format!("{name}.text"));
+    fs::write(&text, format!("#!/bin/sh\n{script}\n")).expect("the directory is ours");
+    // Not written by this process: what another thread starts meanwhile would have it open, and then it cannot be run.
+    let mut install = Command::new("install");
+    install.args(["-m", "0755"]).arg(text).arg(bin.join(name));
+    assert!(install.status().expect("it starts").success());
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = [bin].into_iter().chain(env::split_paths(&path));
+    env::join_paths(directories).expect("no directory has a colon in its name")
+}
+
+/// A program on a terminal of its own.
+pub(crate) struct Terminal {
+    child: Child,
+    /// Our end of it.
+    outer: File,
+    shown: Vec<u8>,
+}
+
+impl Terminal {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+        grantpt(&outer)
+            .and_then(|()| unlockpt(&outer))
+            .expect("it is ours");
+        let flags = fcntl_getfl(&outer).expect("it is open");
+        fcntl_setfl(&outer, flags | OFlags::NONBLOCK).expect("it is open");
+        let name = ptsname(&outer, Vec::new()).expect("it has a name");
+        let name = OsStr::from_bytes(name.to_bytes());
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let inner = File::from(open(name, flags, Mode::empty()).expect("it is there"));
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: 100,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&inner, size).expect("it is a terminal");
+        let stdio = || Stdio::from(inner.try_clone().expect("there are descriptors"));
+        let child = command
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self {
+            child,
+            outer: outer.into(),
+            shown: Vec::new(),
+        }
+    }
+
+    /// Waits until it has shown this; all that it has shown.
+    #[track_caller]
+    pub(crate) fn until_shown(&mut self, what: &str) -> String {
+        let deadline = Instant::now() + STATE_WITHIN;
+        loop {
+            let goes_on = self.read();
+            let shown = String::from_utf8_lossy(&self.shown).into_owned();
+            if shown.contains(what) {
+                return shown;
+            }
+            assert!(
+                goes_on && Instant::now() < deadline,
+                "no {what:?} at the end of {shown:?}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Reads what there is; false once nobody shows anything any more.
+    fn read(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.outer.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(len) => self.shown.extend_from_slice(&buffer[..len]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Else nobody has it open any more.
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    /// Types something.
+    pub(crate) fn type_text(&mut self, text: &str) {
+        self.outer
+            .write_all(text.as_bytes())
+            .expect("there is room");
+    }
+
+    /// Waits until it has ended: its exit status, and all that it has shown.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> (Option<i32>, String) {
+        until("the program ends", || (!self.read()).then_some(()));
+        let status = self.child.wait().expect("it is ours");
+        (
+            status.code(),
+            String::from_utf8_lossy(&self.shown).into_owned(),
+        )
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // An error of either means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A network of its own, with addresses on a bridge that leads nowhere; a pair of virtual cards gives it a carrier.
 pub(crate) struct Namespace {
     holder: Daemon,
@@ -172,6 +292,13 @@ pub(crate) fn provision_with(
     args: &[&str],
     environment: &[(&str, &str)],
 ) -> Output {
+    let mut command = command(dir, cluster, args);
+    command.envs(environment.iter().copied());
+    command.output().expect("the binary under test starts")
+}
+
+/// The program in a directory with this cluster.toml.
+pub(crate) fn command(dir: &Path, cluster: &str, args: &[&str]) -> Command {
     fs::write(dir.join("cluster.toml"), cluster).expect("the directory is ours");
     let mut command = Command::new(env!("CARGO_BIN_EXE_regex-provision"));
     command
@@ -180,9 +307,8 @@ pub(crate) fn provision_with(
         .stdin(Stdio::null())
         // Nobody answers there; who is behind the cluster's own addresses on this network, nobody knows.
         .env("REGEX_PROVISION_SERVER", "http://127.0.0.1:1")
-        .env_remove("REGEX_PROVISION_BMC_PASSWORD")
-        .envs(environment.iter().copied());
-    command.output().expect("the binary under test starts")
+        .env_remove("REGEX_PROVISION_BMC_PASSWORD");
+    command
 }
 
 #[track_caller]

@@ -7,5 +7,6 @@
 mod doctor;
 mod fanout;
 mod harness;
+mod many;
 mod power;
 mod serve;

@@ -10,3 +10,4 @@ mod looks;
 mod named;
 mod script;
 pub(crate) mod site;
+mod told;
