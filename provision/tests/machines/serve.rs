@@ -11,3 +11,4 @@ mod named;
 mod script;
 pub(crate) mod site;
 mod told;
+mod watch;
