@@ -85,8 +85,14 @@ fn has(lines: &[String], what: &str) {
 
 fn dnsmasq(net: &Namespace, dir: &Path, name: &str, lines: &str) -> Daemon {
     let conf = dir.join(format!("{name}.conf"));
+    // It may be said once.
+    let user = if lines.contains("user=") {
+        ""
+    } else {
+        "user=\n"
+    };
     let common = format!(
-        "port=0\nbind-interfaces\nuser=\ngroup=\nno-ping\ndhcp-leasefile={0}/{name}.leases\npid-file={0}/{name}.pid\n{lines}\n",
+        "port=0\nbind-interfaces\n{user}group=\nno-ping\ndhcp-leasefile={0}/{name}.leases\npid-file={0}/{name}.pid\n{lines}\n",
         dir.display()
     );
     fs::write(&conf, common).expect("the directory is ours");
@@ -150,7 +156,18 @@ fn the_usual_ills_are_named() {
         &lines,
         "dhcp fine the site's server answers: 10.77.0.1 offers 10.77.0.1",
     );
+    // And so may the site's server run on the master itself.
+    let (_, lines) = examine(&net, dir, "mode = \"external\"");
+    has(
+        &lines,
+        "dhcp fine the site's server answers: 10.77.0.1 offers 10.77.0.1",
+    );
     drop(ours);
+    let (_, lines) = examine(&net, dir, "mode = \"external\"");
+    has(
+        &lines,
+        "dhcp warning no DHCP server of the site offered an address",
+    );
 
     // Something else holds the port of the boot endpoint.
     let mut other = net.command("python3");
@@ -177,6 +194,127 @@ fn the_usual_ills_are_named() {
     assert!(grown.expect("ip starts").success());
     let (_, lines) = examine(&net, dir, "mode = \"proxy\"");
     has(&lines, "network warning br0 has an MTU of 9000");
+}
+
+/// All addresses of the range belong to others.
+#[test]
+fn a_pool_that_is_used_up_is_told() {
+    if !needs(&["dnsmasq", "ip"]) {
+        return;
+    }
+    let Some(net) = Namespace::new(&["10.77.0.1/24"]) else {
+        return;
+    };
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    // Leases that never end.
+    let leases = "0 52:54:00:00:00:71 10.77.0.100 * *\n0 52:54:00:00:00:72 10.77.0.101 * *\n";
+    fs::write(dir.join("ours.leases"), leases).expect("the directory is ours");
+    let ours = "interface=br0\nlisten-address=10.77.0.1\ndhcp-range=10.77.0.100,10.77.0.101,1h";
+    let _ours = dnsmasq(&net, dir, "ours", ours);
+    until("it is told", || {
+        let (code, lines) = examine(&net, dir, "range = \"10.77.0.100-10.77.0.101\"");
+        assert_eq!(code, Some(1));
+        let used_up = "dhcp problem the master answers DHCP, but has no address to offer";
+        lines.iter().any(|line| line == used_up).then_some(())
+    });
+}
+
+/// The daemon reads with its own user's eyes.
+#[test]
+fn a_loader_that_may_not_be_read_is_told() {
+    if !needs(&["dnsmasq", "ip"]) || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let Some(net) = Namespace::new(&["10.77.0.1/24"]) else {
+        return;
+    };
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let tftp = dir.join("tftp");
+    fs::create_dir(&tftp).expect("the directory is ours");
+    let allow = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    for file in ["undionly.kpxe", "snponly.efi"] {
+        fs::write(tftp.join(file), [0; 2000]).expect("the directory is ours");
+    }
+    allow(dir, 0o755);
+    allow(&tftp, 0o755);
+    allow(&tftp.join("undionly.kpxe"), 0o644);
+    allow(&tftp.join("snponly.efi"), 0o600);
+    let ours = format!(
+        "interface=br0\nlisten-address=10.77.0.1\ndhcp-range=10.77.0.100,10.77.0.110,1h\nuser=nobody\nenable-tftp\n\
+         tftp-root={}",
+        tftp.display()
+    );
+    let _ours = dnsmasq(&net, dir, "ours", &ours);
+    let examine = || examine(&net, dir, "range = \"10.77.0.100-10.77.0.110\"").1;
+    let lines = until("it answers", || {
+        let lines = examine();
+        let is_served = |line: &String| line == "tftp fine undionly.kpxe is served";
+        lines.iter().any(is_served).then_some(lines)
+    });
+    has(&lines, "tftp problem snponly.efi is not served: ");
+    // The whole directory.
+    allow(&tftp, 0o700);
+    let lines = examine();
+    for file in ["undionly.kpxe", "snponly.efi"] {
+        has(&lines, &format!("tftp problem {file} is not served: "));
+    }
+}
+
+#[test]
+fn exports_that_cannot_be_served_are_told() {
+    let Some(net) = Namespace::new(&["10.77.0.1/24"]) else {
+        return;
+    };
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let exports = TempDir::new().expect("temporary directories can be made");
+    for name in ["data", "tree"] {
+        fs::create_dir(exports.path().join(name)).expect("the directory is ours");
+    }
+    fs::write(exports.path().join("file"), "").expect("the directory is ours");
+    let export = |name: &str, path: &str, server: &str| {
+        let path = exports.path().join(path);
+        format!(
+            "[export.{name}]\npath = \"{}\"\nserver = \"{server}\"\n",
+            path.display()
+        )
+    };
+    // A kernel without an NFS server shows no directory of it.
+    let hidden = net
+        .command("mount")
+        .args(["-t", "tmpfs", "none", "/proc/fs"])
+        .status();
+    assert!(hidden.expect("mount starts").success());
+    let dhcp = [
+        "mode = \"external\"\n".to_owned(),
+        export("good", "data", "kernel"),
+        export("missing", "not-there", "kernel"),
+        export("file", "file", "ganesha"),
+    ];
+    let (code, lines) = examine(&net, dir, &dhcp.concat());
+    assert_eq!(code, Some(1));
+    for name in ["missing", "file"] {
+        has(
+            &lines,
+            &format!("nfs problem the export {name} is not a directory here: "),
+        );
+    }
+    let none = "nfs problem the kernel of this machine has no NFS server (module nfsd)";
+    has(&lines, none);
+    let good = |line: &String| !line.contains("the export good");
+    assert!(lines.iter().all(good), "{lines:#?}");
+    // With it, and where it is not asked for, nothing is said.
+    let ganesha = ["mode = \"external\"\n", &export("tree", "tree", "ganesha")].concat();
+    let (_, lines) = examine(&net, dir, &ganesha);
+    assert!(lines.iter().all(|line| line != none), "{lines:#?}");
+    let made = net.command("mkdir").arg("/proc/fs/nfsd").status();
+    assert!(made.expect("mkdir starts").success());
+    let (_, lines) = examine(&net, dir, &dhcp.concat());
+    assert!(lines.iter().all(|line| line != none), "{lines:#?}");
 }
 
 #[test]

@@ -9,4 +9,5 @@ mod fanout;
 mod harness;
 mod many;
 mod power;
+mod redfish;
 mod serve;

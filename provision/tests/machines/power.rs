@@ -1,17 +1,20 @@
-//! `regex-provision power`, against `ipmi_sim`, a Redfish emulator, commands, and a socket that hears the magic packet.
+//! `regex-provision power`, against `ipmi_sim`, commands, and a socket that hears the magic packet.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Daemon, Namespace, PASSWORD, expect, find, free_port, needs, provision, provision_with, until,
+    Daemon, Namespace, PASSWORD, Terminal, command, expect, free_port, needs, program, provision,
+    provision_with, until,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-fn cluster(power: &str, nodes: &str) -> String {
+pub(crate) fn cluster(power: &str, nodes: &str) -> String {
     format!(
         r#"
 [cluster]
@@ -186,73 +189,125 @@ fn a_password_that_others_can_read_is_refused() {
     }
 }
 
+/// What stands in a process's arguments everybody on the master can read.
 #[test]
-fn redfish_switches_a_system() {
-    let Some(emulator) = find("sushy-emulator") else {
-        return;
-    };
+fn a_password_is_in_no_arguments() {
     let dir = TempDir::new().expect("temporary directories can be made");
     let dir = dir.path();
-    let port = free_port();
-    let config = "SUSHY_EMULATOR_FAKE_DRIVER = True\n\
-        SUSHY_EMULATOR_FAKE_SYSTEMS = [{'uuid': '11111111-2222-3333-4444-555555555555', 'name': 'n0', 'power_state': 'Off', \
-        'nics': [{'mac': '52:54:00:00:00:01', 'ip': '10.77.0.11'}]}]\n";
-    fs::write(dir.join("sushy.py"), config).expect("the directory is ours");
-    let mut command = Command::new(emulator);
-    command
-        .current_dir(dir)
-        .args([
-            "--fake",
-            "--config",
-            "sushy.py",
-            "--interface",
-            "127.0.0.1",
-            "--port",
-        ])
-        .arg(port.to_string());
-    let _service = Daemon::start(command);
-    let file = secret(dir, &format!("admin:{PASSWORD}\n"));
-    let with = |port: u16, more: &str| {
-        let node = format!(
-            "[[node]]\nname = \"n0\"\nmac = \"52:54:00:00:00:01\"\naddress = \"10.77.0.11\"\nprofile = \"default\"\n\
-             bmc = {{ kind = \"redfish\", address = \"127.0.0.1\", port = {port}, tls = \"off\", credentials = \"{file}\"{more} }}\n"
-        );
-        cluster("timeout = \"10s\"", &node)
-    };
-    let good = with(port, "");
-    until("the service answers", || {
-        let told = provision(dir, &good, &["power", "status", "n0"]);
-        told.status.success().then_some(())
-    });
-    expect(
-        &provision(dir, &good, &["power", "on", "n0", "--netboot"]),
-        0,
-        "n0: told to switch on\n",
+    let script = format!(
+        "cd {} && printf '%s\\n' \"$@\" >> arguments; echo \"$IPMI_PASSWORD\" >> environment; echo Chassis Power is off",
+        dir.display()
     );
-    until("it is on", || {
-        let told = provision(dir, &good, &["power", "status", "n0"]);
-        (told.stdout == b"n0: on\n").then_some(())
-    });
-    expect(
-        &provision(dir, &good, &["power", "on", "n0"]),
-        0,
-        "n0: on already\n",
+    let path = program(dir, "ipmitool", &script);
+    let path = path.to_str().expect("the path is text");
+    let bmc = format!(
+        "[[node]]\nname = \"n0\"\nmac = \"52:54:00:00:00:01\"\naddress = \"10.77.0.11\"\nprofile = \"default\"\n\
+         bmc = {{ kind = \"ipmi\", address = \"127.0.0.1\", credentials = \"{}\" }}\n",
+        secret(dir, &format!("admin:{PASSWORD}\n"))
     );
-    expect(
-        &provision(dir, &good, &["power", "off", "n0"]),
-        0,
-        "n0: told to switch off\n",
+    let told = provision_with(
+        dir,
+        &cluster("", &bmc),
+        &["power", "cycle", "n0", "--netboot"],
+        &[("PATH", path)],
     );
-    until("it is off", || {
-        let told = provision(dir, &good, &["power", "status", "n0"]);
-        (told.stdout == b"n0: off\n").then_some(())
-    });
-    let unknown = with(port, ", system = \"not-there\"");
-    let told = expect(&provision(dir, &unknown, &["power", "status", "n0"]), 1, "");
-    assert!(told.contains("404"), "{told}");
-    let nowhere = with(free_port(), "");
-    let told = expect(&provision(dir, &nowhere, &["power", "status", "n0"]), 1, "");
-    assert!(told.contains("does not answer"), "{told}");
+    expect(&told, 0, "n0: told to switch off and on\n");
+    let arguments = read(dir, "arguments");
+    for said in ["lanplus", "127.0.0.1", "admin", "pxe", "status", "on"] {
+        assert!(arguments.lines().any(|word| word == said), "{arguments}");
+    }
+    assert!(!arguments.contains(PASSWORD), "{arguments}");
+    assert_eq!(read(dir, "environment"), [PASSWORD; 3].join("\n"));
+}
+
+/// Three nodes that are switched on by making a file.
+fn three_nodes(dir: &Path, power: &str) -> String {
+    let node = format!(
+        r#"
+[profile.rack]
+image = "base"
+bmc = {{ kind = "command", on = ["touch", "{}/{{node}}"] }}
+
+[[node]]
+name = "s[0-2]"
+mac = ["52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"]
+address = "10.77.0.11"
+profile = "rack"
+"#,
+        dir.display()
+    );
+    cluster(power, &node)
+}
+
+#[test]
+fn many_nodes_are_switched_once_their_number_is_typed() {
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let cluster = three_nodes(dir, "confirm = 3");
+    for (typed, code, said) in [
+        ("2\n", 2, "not confirmed; nothing was done"),
+        ("yes\n", 2, "not confirmed; nothing was done"),
+        // The end of what is typed.
+        ("\u{4}", 2, "not confirmed; nothing was done"),
+        ("3\n", 0, "s[0-2]: told to switch on"),
+    ] {
+        assert!(!dir.join("s0").exists());
+        let mut terminal = Terminal::start(command(dir, &cluster, &["power", "on", "@all"]));
+        let shown = terminal.until_shown("Type the number of nodes to go on: ");
+        assert!(shown.contains("switch on 3 nodes: s[0-2]"), "{shown}");
+        terminal.type_text(typed);
+        let (status, shown) = terminal.finish();
+        assert_eq!(status, Some(code), "{typed:?}: {shown}");
+        assert!(shown.contains(said), "{typed:?}: {shown}");
+    }
+    for name in ["s0", "s1", "s2"] {
+        assert!(dir.join(name).exists(), "{name}");
+    }
+    // Fewer are switched without a question.
+    let two = command(dir, &cluster, &["power", "on", "s[0-1]"]);
+    let (status, shown) = Terminal::start(two).finish();
+    assert_eq!(
+        (status, &*shown),
+        (Some(0), "s[0-1]: told to switch on\r\n")
+    );
+}
+
+/// It does not sit out the pauses of nodes that it will not switch on any more.
+#[test]
+fn an_interruption_ends_the_pauses() {
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let slow = three_nodes(dir, "").replace("stagger = \"1ms\"", "stagger = \"300s\"");
+    let mut power = command(dir, &slow, &["power", "on", "@all", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary under test starts");
+    // Answers are printed as they come.
+    let mut out = BufReader::new(power.stdout.take().expect("it is a pipe"));
+    let mut first = String::new();
+    out.read_line(&mut first).expect("it can be read");
+    assert!(
+        first.contains("\"node\":\"s0\"") && first.contains("\"told\""),
+        "{first}"
+    );
+    let pid = i32::try_from(power.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("it has a number"), Signal::INT).expect("it runs");
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        until("it ends", || power.try_wait().expect("it is ours"))
+    }));
+    // An error means that it has ended already.
+    let _ = power.kill();
+    let told = expect(&power.wait_with_output().expect("it is ours"), 1, "");
+    assert!(ended.is_ok(), "it did not end: {told}");
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).expect("it can be read");
+    assert_eq!(rest.lines().count(), 2, "{rest}");
+    assert!(
+        told.contains("s[1-2]: not done, for this was interrupted"),
+        "{told}"
+    );
+    assert!(!dir.join("s1").exists() && !dir.join("s2").exists());
 }
 
 #[test]
