@@ -31,9 +31,10 @@ const NOT_PRINTED: u8 = 102;
 pub(super) const NOT_RUN: u8 = 255;
 
 const STATUS_HELP: &str = "\
-Exit status: 0 it went well everywhere, 1 to 100 on so many nodes it did not, 101 on more, 102 it did, but what
-the nodes printed could not be written, 255 nothing was done. Which nodes those are is told on standard error. Ctrl-C ends what still runs: what
-has come by then is printed, and the nodes that had not ended count as failed.";
+Exit status: 0 it went well everywhere, 1 to 100 on so many nodes it did not, 101 on more,
+102 it went well, but what the nodes printed could not be written, 255 nothing was done.
+Which nodes failed is told on standard error. Ctrl-C ends what still runs: what has come by then
+is printed, and the nodes that had not ended count as failed.";
 
 /// How nodes are logged in to, and how many at once.
 #[derive(Debug, clap::Args)]
