@@ -5,7 +5,8 @@
 //! manifests/<sha256>.json    one image as it was built ([`Manifest`])
 //! images/<NAME>              link to ../manifests/<sha256>.json: what was last published under the name
 //! trees/<sha256>/            an unpacked root, named by the digest of the packed one; served over NFS
-//! generations/<N>/           what `apply` installed; `generations/current` links to one
+//! generations/<N>/           what `apply` installed
+//! current                    link to generations/<N>: what is in force
 //! nodes/                     what is known of nodes, kept over restarts
 //! cache/                     what can be made again: base roots, packages
 //! tmp/                       work that is not finished

@@ -296,6 +296,33 @@ fn what_a_generation_names_is_in_use() {
     assert!(!used.artifacts.contains(&unused));
 }
 
+/// What another version keeps of nodes may name what they still read.
+#[test]
+fn a_line_of_another_version_keeps_what_it_names() {
+    let (_directory, store) = store();
+    let mut writer = store.lock().expect("nobody else has the lock");
+    let mut put = |what: &str| writer.put_bytes(what.as_bytes()).expect("it can be put");
+    let [renamed, added, torn, said, last, before] =
+        ["renamed", "added", "torn", "said", "last", "before"].map(|what| put(what).sha256);
+    let boot = |number: u32, digest: Digest| {
+        format!(
+            "{{\"boot\":{{\"mac\":\"m\",\"boot\":{{\"number\":{number},\"offer\":{{\"overlay\":\"{digest}\"}}}}}}}}"
+        )
+    };
+    let lines = [
+        "{\"format\":1}".to_owned(),
+        boot(1, before),
+        boot(2, last),
+        format!("{{\"booted\":{{\"mac\":\"m\",\"root\":\"{renamed}\"}}}}"),
+        format!("{{\"forget\":{{\"mac\":\"other\"}},\"mounts\":[\"{added}\"]}}"),
+        format!("{{\"boot\":{{\"mac\":\"m\",\"boot\":{{\"offer\":\"{torn}"),
+        format!("{{\"unknown\":{{\"vendor\":\"{said}\"}}}}"),
+    ];
+    fs::write(store.nodes().join("journal"), lines.join("\n")).expect("a file");
+    let used = store.in_use().expect("it can be read").artifacts;
+    assert_eq!(used, [renamed, added, torn, last].into_iter().collect());
+}
+
 #[test]
 fn what_is_removed_is_gone_at_once() {
     let (_directory, store) = store();

@@ -10,6 +10,7 @@ use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use walkdir::WalkDir;
 
 use super::{Digest, Store, StoreError};
@@ -66,11 +67,22 @@ pub(super) fn in_use(store: &Store) -> Result<InUse, StoreError> {
     Ok(used)
 }
 
-/// A line of the journal of nodes: as much of it as says what a node has booted.
+/// A line of the journal of nodes: as much of it as says what a node has booted. Nothing else may be in it than we know.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line {
     boot: Option<OfBoot>,
     forget: Option<Forget>,
+    /// What machines say of themselves keeps nothing.
+    #[serde(rename = "unknown")]
+    _unknown: Option<IgnoredAny>,
+    #[serde(rename = "duplicate")]
+    _duplicate: Option<IgnoredAny>,
+    #[serde(rename = "unreached")]
+    _unreached: Option<IgnoredAny>,
+    /// The first line.
+    #[serde(rename = "format")]
+    _format: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +103,8 @@ struct Forget {
 }
 
 /// Adds what each node was last told to boot: a node whose root or /usr is mounted over NFS reads it for as long as it runs, also
-/// when another generation is in force. Of a line that says something else than we know, every digest is taken.
+/// when another generation is in force. Of a line that says something else than we know, or cannot be read, every digest
+/// is taken.
 fn booted(journal: &Path, into: &mut BTreeSet<Digest>) -> Result<(), StoreError> {
     let failed = |error| StoreError::io("read", journal, error);
     let file = match File::open(journal) {
