@@ -46,7 +46,7 @@ use crate::store::Digest;
 pub use boot::{Boot, NotBootable, Root};
 pub use file::{Checker, Effect, File, Place, Service};
 pub use images::Images;
-pub use loaders::{LoaderFile, NEEDED_LOADERS, NeededLoader};
+pub use loaders::{LoaderFile, NEEDED_LOADERS, NeededLoader, needed_loaders};
 pub use site::Site;
 
 /// All files of a generation, sorted by their names.
@@ -122,10 +122,9 @@ pub fn obstacles(cluster: &Cluster, images: &Images, site: &Site) -> Vec<String>
                 .into(),
         );
     }
-    let used = loaders::used(cluster);
-    for needed in NEEDED_LOADERS {
+    for needed in needed_loaders(cluster) {
         let is_there = site.loaders.iter().any(|file| file.name == needed.name);
-        if used.contains(&needed.loader) && !is_there {
+        if !is_there {
             found.push(format!(
                 "the loader {} is not on this machine; install the package {}",
                 needed.path, needed.package

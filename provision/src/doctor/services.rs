@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use super::{Finding, Level};
-use crate::model::{Cluster, Dhcp, ExportServer, Loader, NfsVersion, RootMode, UsrMode};
+use crate::model::{Cluster, Dhcp, ExportServer, NfsVersion, RootMode, UsrMode};
+use crate::render::needed_loaders;
 
 /// Well-known ports.
 const TFTP_PORT: u16 = 69;
@@ -17,11 +18,8 @@ pub(super) fn ask(cluster: &Cluster, wait: Duration) -> Vec<Finding> {
     let master = cluster.network.master.get();
     let mut findings = vec![boot_endpoint(cluster, wait), regex_master(cluster, wait)];
     if !matches!(cluster.dhcp, Dhcp::External) {
-        findings.extend(
-            loaders(cluster)
-                .into_iter()
-                .map(|name| loader(master, name, wait)),
-        );
+        // Those that nodes are sent to, and what they load themselves.
+        findings.extend(needed_loaders(cluster).map(|needed| loader(master, needed.name, wait)));
     }
     if cluster.time.enabled {
         findings.push(time(master, wait));
@@ -82,23 +80,6 @@ fn serves(cluster: &Cluster, server: &ExportServer) -> bool {
         .exports
         .values()
         .any(|export| export.server == *server)
-}
-
-/// The loaders that nodes are sent to.
-fn loaders(cluster: &Cluster) -> Vec<&'static str> {
-    let mut names: Vec<&str> = cluster
-        .nodes()
-        .iter()
-        .flat_map(|node| match node.settings.loader {
-            Loader::Auto => ["undionly.kpxe", "snponly.efi"],
-            Loader::Ipxe => ["ipxe.pxe", "ipxe.efi"],
-            Loader::Pxelinux => ["lpxelinux.0", "syslinux.efi"],
-            Loader::Grub => ["grubnetx64.efi", "undionly.kpxe"],
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 /// Asks for a file, reads its first block, and says that this is enough.

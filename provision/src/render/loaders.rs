@@ -214,13 +214,17 @@ pub(super) fn rules(cluster: &Cluster) -> Vec<Rule> {
     rules
 }
 
+/// The loaders that the cluster needs.
+pub fn needed_loaders(cluster: &Cluster) -> impl Iterator<Item = &'static NeededLoader> {
+    let used = used(cluster);
+    NEEDED_LOADERS
+        .iter()
+        .filter(move |needed| used.contains(&needed.loader))
+}
+
 /// The loaders in the TFTP root.
 pub(super) fn files(cluster: &Cluster, loaders: &[LoaderFile]) -> Vec<File> {
-    let used = used(cluster);
-    let needed = NEEDED_LOADERS
-        .iter()
-        .filter(|needed| used.contains(&needed.loader));
-    let mut files: Vec<_> = needed
+    let mut files: Vec<_> = needed_loaders(cluster)
         .filter_map(|needed| loaders.iter().find(|loader| loader.name == needed.name))
         .map(|loader| File {
             name: format!("tftp/{}", loader.name),
@@ -232,7 +236,7 @@ pub(super) fn files(cluster: &Cluster, loaders: &[LoaderFile]) -> Vec<File> {
         })
         .collect();
     // From `generations/N/files/tftp`; to all artifacts, as the boot endpoint has them.
-    if used.contains(&Loader::Grub) {
+    if used(cluster).contains(&Loader::Grub) {
         files.push(File {
             name: format!("tftp/{ARTIFACTS}"),
             bytes: b"../../../../artifacts".to_vec(),

@@ -4,6 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use regexctl_provision::model;
+use regexctl_provision::render::{
+    self, Images, LoaderFile, NEEDED_LOADERS, NeededLoader, Site as Master,
+};
+use regexctl_provision::store::Digest;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -194,6 +199,70 @@ fn the_usual_ills_are_named() {
     assert!(grown.expect("ip starts").success());
     let (_, lines) = examine(&net, dir, "mode = \"proxy\"");
     has(&lines, "network warning br0 has an MTU of 9000");
+}
+
+/// Whatever a loader is called that nodes are sent to, it is that which is asked for.
+#[test]
+fn loaders_of_every_kind_are_asked_for_by_their_names() {
+    if !needs(&["dnsmasq", "ip"]) {
+        return;
+    }
+    let Some(net) = Namespace::new(&["10.77.0.1/24"]) else {
+        return;
+    };
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let node = |(at, loader): (usize, &str)| {
+        format!(
+            "[[node]]\nname = \"l{at}\"\nmac = \"52:54:00:00:01:0{at}\"\naddress = \"10.77.0.2{at}\"\n\
+             profile = \"default\"\nloader = \"{loader}\"\n"
+        )
+    };
+    let nodes = ["ipxe", "pxelinux", "grub"].into_iter().enumerate();
+    let nodes: String = nodes.map(node).collect();
+    let dhcp = format!("range = \"10.77.0.100-10.77.0.110\"\n{nodes}");
+    // What `apply` would put into the TFTP root, whatever this machine has.
+    let text = cluster(dir, "10.77.0.1", &dhcp);
+    let described = model::parse(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    let loader = |needed: &NeededLoader| LoaderFile {
+        name: needed.name,
+        bytes: vec![0; 2000],
+    };
+    let master = Master {
+        loaders: NEEDED_LOADERS.iter().map(loader).collect(),
+        ..Master::default()
+    };
+    let files = render::render(&described, &Images::default(), &master, |_| Digest::of(b""));
+    let tftp = dir.join("tftp");
+    fs::create_dir(&tftp).expect("the directory is ours");
+    for file in &files {
+        if let Some(name) = file.name.strip_prefix("tftp/")
+            && NEEDED_LOADERS.iter().any(|needed| needed.name == name)
+        {
+            fs::write(tftp.join(name), &file.bytes).expect("the directory is ours");
+        }
+    }
+    let ours = format!(
+        "interface=br0\nlisten-address=10.77.0.1\ndhcp-range=10.77.0.100,10.77.0.110,1h\nenable-tftp\ntftp-root={}",
+        tftp.display()
+    );
+    let _ours = dnsmasq(&net, dir, "ours", &ours);
+    let told = until("ours answers", || {
+        let (_, lines) = examine(&net, dir, &dhcp);
+        let has_dhcp = lines.iter().any(|line| line.starts_with("dhcp fine"));
+        has_dhcp.then_some(lines)
+    });
+    let of_tftp: Vec<_> = told
+        .iter()
+        .filter(|line| line.starts_with("tftp"))
+        .collect();
+    assert!(
+        of_tftp.iter().all(|line| line.starts_with("tftp fine")),
+        "{of_tftp:#?}"
+    );
+    has(&told, "tftp fine shimx64.efi is served");
+    has(&told, "tftp fine grubx64.efi is served");
+    has(&told, "tftp fine ldlinux.c32 is served");
 }
 
 /// All addresses of the range belong to others.
