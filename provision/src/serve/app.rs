@@ -156,6 +156,11 @@ impl App {
         }
     }
 
+    /// What is wrong with this, if something is.
+    pub fn problem(&self, with: &Trouble) -> Option<String> {
+        lock(&self.troubles).get(with).cloned()
+    }
+
     /// Takes note of what was heard now.
     pub fn hear(&self, event: Event) {
         if let Event::Report { mac, .. } | Event::Machine { mac, .. } = &event {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 
-use super::app::{App, Asking};
+use super::app::{App, Asking, Trouble};
 use super::connection::Peer;
 use super::form::{self, MAX_REPORT_BYTES};
 use crate::model::MacAddr;
@@ -57,12 +57,18 @@ async fn nothing() -> Response {
     (StatusCode::NOT_FOUND, known).into_response()
 }
 
+/// What is served, and in a second line why that is not what was applied last. `apply` reads this, also that of other
+/// versions.
 async fn about(State(app): State<Arc<App>>) -> Response {
+    let why = app
+        .problem(&Trouble::Generation)
+        .map_or_else(String::new, |why| why + "\n");
     match app.served() {
         Some(served) => {
             let (name, number) = (&served.cluster.name, served.number);
-            format!("regex-provision: cluster {name}, generation {number}\n").into_response()
+            format!("regex-provision: cluster {name}, generation {number}\n{why}").into_response()
         }
+        None if !why.is_empty() => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
         None => not_applied(),
     }
 }

@@ -194,6 +194,14 @@ fn a_new_generation_is_followed_and_a_reboot_is_asked_for() {
         "{:?}",
         status.warnings
     );
+    // `apply` reads it here.
+    let about = get(server.address, "/").text();
+    assert!(
+        about.starts_with(
+            "regex-provision: cluster lab, generation 2\ncannot load what was applied"
+        ),
+        "{about}"
+    );
     site.build("three");
     site.apply(4);
     let status = server.until("the next one is served", |status| {
