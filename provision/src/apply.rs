@@ -9,7 +9,8 @@
 //!
 //! Invariants:
 //! - a process that is killed at any step leaves the old state or the new one bootable, and the next apply
-//!   or rollback completes what it began;
+//!   or rollback completes what it began. So does a loss of power: what is enabled then has its files;
+//! - a generation in force that is damaged keeps nobody from applying, or from going back;
 //! - applied twice, the second time changes nothing;
 //! - only services are told whose files have changed;
 //! - below a fake root ([`Root::fake`]) no service is touched and no file outside of it is written.
@@ -33,6 +34,8 @@ mod reboot;
 mod run;
 mod services;
 mod switch;
+mod systemd;
+mod there;
 mod wanted;
 
 pub use disk::Disk;
@@ -43,4 +46,5 @@ pub use place::Root;
 pub use plan::{Action, Change, Kind, Plan, ServiceChange};
 pub use reboot::{Reboot, Reboots};
 pub use run::{Outcome, Request, apply, must_be_root, plan, rollback};
-pub use services::{NoServices, ServiceError, Services, State, Systemd};
+pub use services::{Expected, NoServices, ServiceError, Services, State};
+pub use systemd::Systemd;

@@ -1,56 +1,31 @@
-//! What is there, and the plan from that to what is wanted.
+//! The plan from what is there to what is wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::iter;
+use std::path::Path;
 
 use super::error::ApplyError;
-use super::generation::{self, Generation, GenerationError, Indexed, Pending};
+use super::generation::{GenerationError, Indexed};
 use super::place::{Root, actual};
 use super::plan::{
     Action, Actual, Change, Facts, Kind, Plan, ServiceChange, changes, services as service_changes,
 };
 use super::reboot::{self, Side};
-use super::services::Services;
+use super::services::{Expected, Services};
+use super::there::{Old, There, place_of};
 use super::wanted::Wanted;
-use crate::model::{Cluster, Hostname};
+use crate::model::Hostname;
 use crate::nodeset;
-use crate::render::{Effect, File, Images, Place, Service};
-use crate::store::Store;
+use crate::render::{Effect, File, Place, Service};
+use crate::store::{Digest, Store};
 
-/// What is there.
-pub(super) struct There {
-    pub(super) current: Option<Generation>,
-    pub(super) pending: Option<Pending>,
-    /// The files of the generation in force, and those that a switch which was cut off has put into the
-    /// system.
-    pub(super) installed: Vec<Indexed>,
-}
-
-impl There {
-    pub(super) fn read(root: &Root, store: &Store) -> Result<Self, ApplyError> {
-        let current = generation::current(store)?;
-        let pending = generation::pending(store)?;
-        let mut installed = Vec::new();
-        if let Some(current) = &current {
-            installed.clone_from(&current.index.files);
-        }
-        for file in pending.iter().flat_map(|pending| &pending.files) {
-            let is_known = installed.iter().any(|known| known.place == file.place);
-            let found = actual(root, &file.place);
-            let found = found.map_err(|source| {
-                ApplyError::io("look at", place_of(&file.name, &file.place), source)
-            })?;
-            if !is_known && found.is_some_and(|(_, actual)| actual != Actual::Missing) {
-                installed.push(file.clone());
-            }
-        }
-        Ok(Self {
-            current,
-            pending,
-            installed,
-        })
-    }
+/// A plan, and what it is from.
+pub(super) struct Compared {
+    pub(super) plan: Plan,
+    /// What services show in the generation in force; none where nothing is in force, or it cannot be read.
+    pub(super) before: Option<Expected>,
 }
 
 /// The plan from what is there to what is wanted.
@@ -60,18 +35,27 @@ pub(super) fn compare(
     there: &There,
     wanted: &Wanted,
     services: &mut dyn Services,
-) -> Result<Plan, ApplyError> {
-    let _ = store;
+) -> Result<Compared, ApplyError> {
     let installed = there.installed.as_slice();
     let found = find_all(root, there, wanted)?;
     let written = there.pending.as_ref();
     let written = written.map_or(&[][..], |pending| &pending.files);
-    let mut list = described(there, wanted)?;
-    list.extend(changes(&wanted.files, installed, written, &found));
+    let mut files = changes(&wanted.files, installed, written, &found);
+    if there.index_damage().is_some() {
+        // Only of what is in the system it is known that it was installed.
+        let inner = files.iter_mut();
+        for change in inner.filter(|change| change.place.is_in_generation()) {
+            change.by_hand = false;
+        }
+    }
+    let (mut list, mut warnings) = described(there, wanted)?;
+    list.extend(files);
     list.sort_by(|a, b| a.name.cmp(&b.name));
-    let old = match &there.current {
-        Some(current) if !list.is_empty() => old_side(current, store)?,
-        _ => None,
+    // What it was made from is the same where nothing has changed.
+    let old = if list.is_empty() {
+        None
+    } else {
+        there.side(store)?
     };
     let new = Side {
         cluster: &wanted.cluster,
@@ -82,7 +66,45 @@ pub(super) fn compare(
         None if there.current.is_none() => reboot::compare(None, new),
         None => reboot::Reboots::default(),
     };
+    if let Some(number) = there.number()
+        && old.is_none()
+        && !list.is_empty()
+    {
+        warnings.push(format!(
+            "which nodes have to be rebooted is not known, for generation {number} cannot be read, or its images are gone"
+        ));
+    }
+    let before = match &old {
+        Some((cluster, _)) => Some(cluster),
+        None if list.is_empty() => Some(&wanted.cluster),
+        None => None,
+    };
+    let before = there
+        .number()
+        .zip(before)
+        .map(|(number, cluster)| Expected::of(number, cluster));
+    let told = to_tell(there, wanted, &list, services)?;
+    let plan = Plan {
+        from: there.number(),
+        interrupted: there.pending.clone(),
+        services: told,
+        changes: list,
+        reboots,
+        warnings,
+        obstacles: wanted.obstacles.clone(),
+    };
+    Ok(Compared { plan, before })
+}
+
+/// What services are to be told of these changes, and for other reasons.
+fn to_tell(
+    there: &There,
+    wanted: &Wanted,
+    changes: &[Change],
+    services: &mut dyn Services,
+) -> Result<Vec<ServiceChange>, ApplyError> {
     let ours: BTreeSet<_> = units(&wanted.files).collect();
+    let installed = there.installed.as_slice();
     let before: BTreeSet<_> = units_of(installed).collect();
     // New ones are started anyway.
     let should_run: BTreeSet<_> = ours.intersection(&before).copied().collect();
@@ -110,16 +132,9 @@ pub(super) fn compare(
         down: &down,
         also: &also,
     };
-    let mut told = service_changes(&wanted.files, installed, &list, facts);
+    let mut told = service_changes(&wanted.files, installed, changes, facts);
     leave_gone(&mut told, &wanted.files, services)?;
-    Ok(Plan {
-        from: there.current.as_ref().map(|current| current.number),
-        interrupted: there.pending.clone(),
-        services: told,
-        changes: list,
-        reboots,
-        obstacles: wanted.obstacles.clone(),
-    })
+    Ok(told)
 }
 
 /// Leaves alone the site's services that read nothing of ours any more and are not on this machine: their
@@ -186,54 +201,94 @@ fn in_generation(path: &Path, is_link: bool) -> io::Result<Actual> {
     )
 }
 
-fn place_of(name: &str, place: &Place) -> PathBuf {
-    match place {
-        Place::Generation | Place::Link => name.into(),
-        Place::System(path) | Place::Block(path) => path.clone(),
-    }
-}
-
-/// The changes of what a generation is made from.
-fn described(there: &There, wanted: &Wanted) -> Result<Vec<Change>, ApplyError> {
-    let old = there.current.as_ref();
-    let text = old.map(Generation::cluster_text).transpose()?;
-    let images = old.map(Generation::image_digests).transpose()?;
-    let images = images.map(|images| {
+/// The changes of what a generation is made from, and what is to be said of damage.
+fn described(there: &There, wanted: &Wanted) -> Result<(Vec<Change>, Vec<String>), ApplyError> {
+    let old = there.described()?;
+    let to_json = |images: BTreeMap<String, Digest>| {
         let json = serde_json::to_string_pretty(&images);
         json.expect("texts can be written as JSON") + "\n"
-    });
-    let pairs = [
-        ("cluster.toml", text, wanted.text.clone()),
+    };
+    let images = match old.images {
+        Old::None => Old::None,
+        Old::Some(images) => Old::Some(to_json(images)),
+        Old::Damaged(error) => Old::Damaged(error),
+    };
+    let (mut list, mut damage) = (Vec::new(), Vec::new());
+    for (name, old, new) in [
+        ("cluster.toml", old.text, wanted.text.clone()),
         ("images.json", images, wanted.images.to_json()),
-    ];
-    let change = |(name, old, new): (&str, Option<String>, String)| Change {
+    ] {
+        let new = Some(new.into_bytes());
+        match old {
+            Old::Some(old) => {
+                let old = Some(old.into_bytes());
+                if old != new {
+                    list.push(change(name, Kind::Modify, old, new));
+                }
+            }
+            Old::None => list.push(change(name, Kind::Create, None, new)),
+            Old::Damaged(error) => {
+                list.push(damaged(name, there, new));
+                damage.push(told(&error));
+            }
+        }
+    }
+    if let Some(error) = there.index_damage() {
+        list.push(damaged("index.json", there, None));
+        damage.insert(0, told(error));
+    }
+    let mut warnings = Vec::new();
+    if let Some(current) = &there.current
+        && !damage.is_empty()
+    {
+        if !current.path.is_dir() {
+            damage = vec![format!("{} is gone", current.path.display())];
+        }
+        warnings.push(format!(
+            "generation {}, which is in force, is damaged, and what cannot be read of it counts as changed by hand: {}",
+            current.number,
+            damage.join("; ")
+        ));
+    }
+    Ok((list, warnings))
+}
+
+fn change(name: &str, kind: Kind, old: Option<Vec<u8>>, new: Option<Vec<u8>>) -> Change {
+    Change {
         name: name.to_owned(),
         place: Place::Generation,
         service: Some(Service::Serve),
-        kind: if old.is_some() {
-            Kind::Modify
-        } else {
-            Kind::Create
-        },
+        kind,
         by_hand: false,
-        old: old.map(String::into_bytes),
-        new: Some(new.into_bytes()),
-    };
-    let changed = pairs
-        .into_iter()
-        .filter(|(_, old, new)| old.as_ref() != Some(new));
-    Ok(changed.map(change).collect())
+        old,
+        new,
+    }
 }
 
-/// The cluster in force; none if this version cannot read it any more.
-fn old_side(current: &Generation, store: &Store) -> Result<Option<(Cluster, Images)>, ApplyError> {
-    match (current.cluster(), current.images(store)) {
-        (Ok(cluster), Ok(images)) => Ok(Some((cluster, images))),
-        (Err(GenerationError::Cluster(_)), _) | (_, Err(GenerationError::NoImage { .. })) => {
-            Ok(None)
-        }
-        (Err(error), _) | (_, Err(error)) => Err(error.into()),
+/// The change of something that cannot be read: it may be gone. What is in it is of no use to anybody.
+fn damaged(name: &str, there: &There, new: Option<Vec<u8>>) -> Change {
+    let path = there
+        .current
+        .as_ref()
+        .map(|current| current.path.join(name));
+    let is_there = path.is_some_and(|path| path.exists());
+    let (kind, old) = if is_there {
+        (Kind::Modify, Some(Vec::new()))
+    } else {
+        (Kind::Create, None)
+    };
+    Change {
+        by_hand: true,
+        ..change(name, kind, old, new)
     }
+}
+
+/// An error with its causes, in one line.
+fn told(error: &GenerationError) -> String {
+    let first: &dyn Error = error;
+    let all = iter::successors(Some(first), |error| (*error).source());
+    let words: Vec<_> = all.map(ToString::to_string).collect();
+    words.join(": ")
 }
 
 /// The services of ours whose units are among the files.

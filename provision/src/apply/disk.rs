@@ -19,6 +19,8 @@ type Hook = Box<dyn FnMut(&str) -> io::Result<()>>;
 #[derive(Default)]
 pub struct Disk {
     hook: Option<Hook>,
+    /// The same on the way back.
+    hook_back: Option<Hook>,
     interrupt: Interrupt,
 }
 
@@ -27,7 +29,22 @@ impl Disk {
     pub fn with_hook(hook: impl FnMut(&str) -> io::Result<()> + 'static) -> Self {
         Self {
             hook: Some(Box::new(hook)),
-            interrupt: Interrupt::never(),
+            ..Self::default()
+        }
+    }
+
+    /// With one that is asked before each step of the way back. For tests.
+    #[must_use]
+    pub fn with_hook_back(mut self, hook: impl FnMut(&str) -> io::Result<()> + 'static) -> Self {
+        self.hook_back = Some(Box::new(hook));
+        self
+    }
+
+    /// The way to change files back: what has kept files from being changed does not keep them from that.
+    pub(super) fn for_way_back(&mut self) -> Self {
+        Self {
+            hook: self.hook_back.take(),
+            ..Self::default()
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Plan {
     /// Which nodes would have to be rebooted to be as described, and why.
     #[serde(flatten)]
     pub reboots: Reboots,
+    /// What a person should know before it is applied.
+    pub warnings: Vec<String>,
     /// What keeps it from being applied.
     pub obstacles: Vec<String>,
 }
@@ -294,19 +296,24 @@ pub(super) fn services(
             };
         }
     }
-    if let Some(kernel) = told.get_mut(&Service::NfsServer) {
-        let is_its =
-            |of: Option<(Service, Effect)>| of.is_some_and(|(s, _)| s == Service::NfsServer);
-        let exports = rendered.iter().any(|file| is_its(file.service));
-        let exported = installed.iter().any(|file| is_its(file.service));
-        kernel.0 = match kernel.0 {
+    for (service, (action, _)) in &mut told {
+        if service.is_ours() {
+            continue;
+        }
+        let is_its = |of: Option<(Service, Effect)>| of.is_some_and(|(its, _)| its == *service);
+        let reads = rendered.iter().any(|file| is_its(file.service));
+        let has_read = installed.iter().any(|file| is_its(file.service));
+        *action = match *action {
             // Both servers want the same port.
-            _ if has(&unit_name(Service::Ganesha)) => Action::Stop,
-            // It may have been stopped for the other one.
-            _ if exports && !exported => Action::Start,
-            // What a switch that was cut off wanted is not wanted any more.
-            Action::Stop if exports => Action::Start,
-            Action::Stop => Action::Reload,
+            _ if *service == Service::NfsServer && has(&unit_name(Service::Ganesha)) => {
+                Action::Stop
+            }
+            // It may be installed and switched off, or have been stopped for the other one.
+            _ if reads && !has_read => Action::Start,
+            // What a switch that was cut off wanted is not wanted any more, or not yet done.
+            Action::Start | Action::Stop if reads => Action::Start,
+            Action::Start | Action::Stop if *service == Service::NfsServer => Action::Reload,
+            Action::Start | Action::Stop => Action::Restart,
             action => action,
         };
     }

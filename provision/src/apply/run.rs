@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::check::{Verdict, check};
-use super::compare::{There, compare};
+use super::compare::{Compared, compare};
 use super::disk::Disk;
 use super::error::ApplyError;
 use super::generation::{
@@ -19,9 +19,10 @@ use super::generation::{
 use super::hostkeys::Keys;
 use super::place::Root;
 use super::plan::{Change, Plan};
-use super::services::{NoServices, Services, Systemd};
+use super::services::Services;
 use super::site;
 use super::switch::{MADE, Switch, To};
+use super::there::There;
 use super::wanted::{Wanted, kept, wanted};
 use crate::model::Cluster;
 use crate::render::{Checker, File, Place};
@@ -64,10 +65,10 @@ pub struct Outcome {
 pub fn plan(request: &Request, services: &mut dyn Services) -> Result<Plan, ApplyError> {
     let store = request.store();
     request.root.holds(&store)?;
-    let there = There::read(&request.root, &store)?;
     let keys = Keys::read(&store, &request.cluster)?;
     let wanted = wanted(request, &store, &keys)?;
-    compare(&request.root, &store, &there, &wanted, services)
+    let there = There::read(&request.root, &store, &wanted.files)?;
+    Ok(compare(&request.root, &store, &there, &wanted, services)?.plan)
 }
 
 /// Makes the system what is described.
@@ -78,18 +79,20 @@ pub fn apply(
 ) -> Result<Outcome, ApplyError> {
     let mut writer = lock(&request.root, &request.cluster)?;
     let store = writer.store().clone();
-    let there = There::read(&request.root, &store)?;
     let mut keys = Keys::read(&store, &request.cluster)?;
     let mut wanted = wanted(request, &store, &keys)?;
-    let mut plan = compare(&request.root, &store, &there, &wanted, services)?;
-    if !plan.obstacles.is_empty() {
-        return Err(ApplyError::Obstacles(plan.obstacles));
+    let mut there = There::read(&request.root, &store, &wanted.files)?;
+    let mut compared = compare(&request.root, &store, &there, &wanted, services)?;
+    if !compared.plan.obstacles.is_empty() {
+        return Err(ApplyError::Obstacles(compared.plan.obstacles));
     }
     if keys.make(&writer, &request.cluster)? {
         // Loaders that read files are told the digests of what has the keys in it.
         wanted = self::wanted(request, &store, &keys)?;
-        plan = compare(&request.root, &store, &there, &wanted, services)?;
+        there = There::read(&request.root, &store, &wanted.files)?;
+        compared = compare(&request.root, &store, &there, &wanted, services)?;
     }
+    let Compared { plan, before } = compared;
     if plan.is_empty()
         && let Some(current) = there.current
     {
@@ -106,8 +109,9 @@ pub fn apply(
             To::Old(current.clone())
         }
         _ => {
-            let numbers = generation::list(&store)?;
-            let number = numbers.last().map_or(1, |last| last + 1);
+            // The directory of the one in force may be gone.
+            let last = generation::list(&store)?.last().copied();
+            let number = last.max(there.number()).map_or(1, |last| last + 1);
             let index = Index {
                 format: FORMAT,
                 created: now(),
@@ -126,9 +130,11 @@ pub fn apply(
         root: &request.root,
         disk,
         services,
-        from: there.current.as_ref().map(|current| current.number),
+        from: there.number(),
         installed: &there.installed,
         told: &plan.services,
+        before,
+        cluster: &wanted.cluster,
     };
     let now = switch.run(to)?;
     notes.extend(tidy(&mut writer, &there, now.number));
@@ -146,35 +152,24 @@ pub fn rollback(
     store: &Store,
     number: Option<u32>,
     disk: &mut Disk,
-    services: Option<&mut dyn Services>,
+    services: &mut dyn Services,
 ) -> Result<Outcome, ApplyError> {
     must_be_root(root)?;
     root.holds(store)?;
     let mut writer = store.existing()?.lock()?;
-    let there = There::read(root, store)?;
-    let current = there.current.as_ref();
-    let current = current.ok_or(GenerationError::NoneInForce)?;
+    let current = generation::current_number(store)?.ok_or(GenerationError::NoneInForce)?;
     let number = match number {
         Some(number) => number,
         None => *generation::list(store)?
             .iter()
-            .rfind(|number| **number < current.number)
+            .rfind(|number| **number < current)
             .ok_or(GenerationError::NoneBefore)?,
     };
     let to = Generation::open(store, number)?;
-    let wanted = kept(store, &to)?;
-    let mut systemd = Systemd::here()
-        .filter(|_| root.is_real())
-        .map(|systemd| systemd.expecting(&wanted.cluster))
-        .map(|systemd| systemd.heeding(disk.interrupt()));
-    let mut nobody = NoServices;
-    let services = match (services, &mut systemd) {
-        (Some(services), _) => services,
-        (None, Some(systemd)) => systemd,
-        (None, None) => &mut nobody,
-    };
-    let plan = compare(root, store, &there, &wanted, services)?;
-    if plan.is_empty() && number == current.number {
+    let wanted = kept(root, store, &to)?;
+    let there = There::read(root, store, &wanted.files)?;
+    let Compared { plan, before } = compare(root, store, &there, &wanted, services)?;
+    if plan.is_empty() && number == current {
         return Ok(Outcome {
             plan,
             generation: number,
@@ -187,9 +182,11 @@ pub fn rollback(
         root,
         disk,
         services,
-        from: Some(current.number),
+        from: Some(current),
         installed: &there.installed,
         told: &plan.services,
+        before,
+        cluster: &wanted.cluster,
     };
     let now = switch.run(To::Old(to))?;
     let notes = tidy(&mut writer, &there, now.number);
@@ -322,7 +319,7 @@ fn tidy(writer: &mut Writer, there: &There, current: u32) -> Option<String> {
 
 /// Removes a generation that was made by a switch which was cut off before it came into force.
 fn forget_unused(writer: &mut Writer, there: &There, current: u32) -> Result<(), ApplyError> {
-    let before = there.current.as_ref().map(|current| current.number);
+    let before = there.number();
     if let Some(pending) = &there.pending
         && pending.new
         && ![Some(current), before].contains(&Some(pending.to))

@@ -142,6 +142,9 @@ fn summary(plan: &Plan, paint: &Paint, out: &mut String) -> std::fmt::Result {
             writeln!(out, "{word}{s}: {}", nodeset::fold(names))?;
         }
     }
+    for warning in &plan.warnings {
+        writeln!(out, "{} {warning}", paint.yellow("warning:"))?;
+    }
     for obstacle in &plan.obstacles {
         writeln!(out, "{} {obstacle}", paint.red("cannot be applied:"))?;
     }

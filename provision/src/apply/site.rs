@@ -7,9 +7,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::ApplyError;
+use super::generation::Generation;
 use super::place::Root;
 use super::program::find;
-use super::services::Systemd;
+use super::systemd::Systemd;
+use crate::model::{Cluster, ExportServer};
 use crate::render::{File, LoaderFile, NEEDED_LOADERS, Service, Site};
 use crate::store::Store;
 
@@ -82,6 +84,52 @@ pub(super) fn moved_store(root: &Root, wanted: &Path) -> Result<Option<String>, 
     )))
 }
 
+/// Whether a generation was made for another directory than that of the store which it is in: its files lead daemons there.
+/// Then what to do, for people.
+pub(super) fn made_for_another(
+    root: &Root,
+    store: &Store,
+    generation: &Generation,
+    cluster: &Cluster,
+) -> Option<String> {
+    let made_for = cluster.serve.directory.as_path();
+    let place = root.path(made_for);
+    // The old name may be a link to the new one, and lead there.
+    let is_same = match (place.canonicalize(), store.root().canonicalize()) {
+        (Ok(place), Ok(store)) => place == store,
+        _ => place == store.root(),
+    };
+    (!is_same).then(|| {
+        let (number, text) = (generation.number, generation.path.join("cluster.toml"));
+        format!(
+            "generation {number} was made for serve.directory = {}, but is in {}, where images and generations were moved;              correct cluster.toml to what {} has, but for the directory, and run `regex-provision apply`",
+            made_for.display(),
+            store.root().display(),
+            text.display()
+        )
+    })
+}
+
+/// The directories that we are to export and that are none here, for people: the kernel's server says nothing of them, and
+/// nodes hang when they mount them. What we may not look at is left to root.
+pub(super) fn missing_exports(root: &Root, cluster: &Cluster) -> Vec<String> {
+    let ours = cluster.exports.values();
+    let ours = ours.filter(|export| !matches!(export.server, ExportServer::External(_)));
+    let missing = ours.filter(
+        |export| match fs::metadata(root.path(export.path.as_path())) {
+            Ok(metadata) => !metadata.is_dir(),
+            Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        },
+    );
+    let told = missing.map(|export| {
+        format!(
+            "the export {0} is no directory here: {1}; mount what belongs there, or correct `path` in [export.{0}]",
+            export.name, export.path
+        )
+    });
+    told.collect()
+}
+
 /// The directory that a unit of ours is started with.
 fn directory_in(unit: &str) -> Option<PathBuf> {
     let line = unit.lines().find(|line| line.starts_with("ExecStart="))?;
@@ -150,6 +198,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::model;
 
     #[test]
     fn what_keeps_others_from_a_program_is_named() {
@@ -170,6 +219,31 @@ mod tests {
             assert_eq!(closed_to_others(&program).as_ref(), Some(path));
             set(path, usual);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_exported_is_named() {
+        let directory = TempDir::new().expect("a temporary directory");
+        let root = Root::fake(directory.path());
+        fs::create_dir_all(directory.path().join("srv/data")).expect("a directory");
+        fs::write(directory.path().join("srv/file"), "").expect("a file");
+        let told = |path: &str, server: &str| {
+            let text = format!(
+                "[cluster]\nname = \"lab\"\ninterface = \"br0\"\nsubnet = \"10.77.0.0/24\"\nmaster = \"10.77.0.1\"\n\
+                 [export.data]\npath = \"{path}\"\nserver = \"{server}\"\n"
+            );
+            let cluster = model::parse(&text).unwrap_or_else(|problems| panic!("{problems}"));
+            missing_exports(&root, &cluster)
+        };
+        let wrong = "the export data is no directory here: /srv/dta; mount what belongs there, or correct `path` in [export.data]";
+        for server in ["kernel", "ganesha"] {
+            assert_eq!(told("/srv/data", server), [""; 0]);
+            assert_eq!(told("/srv/dta", server), [wrong]);
+            assert_eq!(told("/srv/file", server).len(), 1);
+            assert_eq!(told("/srv/file/in", server).len(), 1);
+        }
+        // Of another machine nothing is known.
+        assert_eq!(told("/srv/dta", "filer.example"), [""; 0]);
     }
 
     #[test]

@@ -4,8 +4,15 @@
 //! system read in their own places, and the services. Before the first of them changes, `pending.json`
 //! says what is under way; it goes when all is done. So whoever comes after a process that was killed
 //! knows what services were still to be told; what files were still to be written shows by itself.
+//!
+//! The machine may lose its power, and start again with the services that are enabled then. So these are in order, too: who
+//! reads files of the system is enabled when they are there, and before whom it takes the place of is not any more; who
+//! reads through `current` is enabled only while `current` has its files. At each moment one of two NFS servers is enabled
+//! and has its files; when both are, systemd starts Ganesha, whose unit says `Conflicts=`. The way back undoes the
+//! steps in the opposite order.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::block;
@@ -16,7 +23,8 @@ use super::generation::{
 };
 use super::place::{Root, block_file, text};
 use super::plan::{Action, ServiceChange};
-use super::services::{Services, State};
+use super::services::{Expected, Services, State};
+use crate::model::Cluster;
 use crate::render::{Place, Service};
 use crate::store::{Store, Temp, Writer};
 
@@ -32,6 +40,10 @@ pub(super) struct Switch<'a> {
     pub(super) installed: &'a [Indexed],
     /// What services are to be told.
     pub(super) told: &'a [ServiceChange],
+    /// What services show in the generation in force, if that is known.
+    pub(super) before: Option<Expected>,
+    /// The cluster that is to be in force.
+    pub(super) cluster: &'a Cluster,
 }
 
 /// What is to be in force.
@@ -54,15 +66,21 @@ enum Undo {
     File(PathBuf, Found),
     Directory(PathBuf),
     Link(Option<u32>),
-    Generation(PathBuf),
+    Generation(u32),
+    /// A service that is started with the machine now, or is not any more.
+    Enabled(Service, bool),
+    /// A service that was started.
+    Started(Service),
 }
 
 /// What was done so far.
 #[derive(Default)]
 struct Done {
     undo: Vec<Undo>,
-    /// What services were told, and how they were before.
-    services: Vec<(Service, Action, State)>,
+    /// How services were before the first change of them.
+    before: BTreeMap<Service, State>,
+    /// What services were told.
+    told: Vec<(Service, Action)>,
     units_changed: bool,
 }
 
@@ -79,6 +97,8 @@ impl Switch<'_> {
             To::New { number, .. } => *number,
             To::Old(generation) => generation.number,
         };
+        let wanted = Expected::of(number, self.cluster);
+        self.services.expect(self.before.take(), wanted);
         match self.forward(to, &mut done) {
             Ok(generation) => Ok(generation),
             Err(error) => {
@@ -108,14 +128,23 @@ impl Switch<'_> {
             To::New { number, made, .. } => {
                 let place = store.generations().join(number.to_string());
                 self.disk.step("put the generation into place")?;
-                done.undo.push(Undo::Generation(place.clone()));
+                done.undo.push(Undo::Generation(number));
                 self.writer.place(&made.path().join(MADE), &place)?;
                 Generation::open(&store, number)?
             }
             To::Old(generation) => generation,
         };
-        self.tell(done, |action| action == Action::Stop)?;
-        self.system_files(&to, done)?;
+        for change in self.all_told(|_, action| is_stop(action)) {
+            self.tell(change, done)?;
+        }
+        self.new_files(&to, done)?;
+        for (service, _) in self.all_told(|service, action| is_start(action) && !service.is_ours())
+        {
+            self.enable(service, true, done)?;
+        }
+        for (service, _) in self.all_told(|service, action| is_stop(action) && service.is_ours()) {
+            self.enable(service, false, done)?;
+        }
         let before = current_number(&store)?;
         if before != Some(to.number) {
             done.undo.push(Undo::Link(before));
@@ -124,11 +153,27 @@ impl Switch<'_> {
             let linked = self.disk.link(&link, &target);
             linked.map_err(|source| ApplyError::io("replace the link", link, source))?;
         }
+        let ends = self.all_told(|service, action| is_stop(action) && !service.is_ours());
+        let is_left = |file: &Indexed| {
+            let reader = file.service.map(|(reader, _)| reader);
+            ends.iter().any(|(service, _)| Some(*service) == reader)
+        };
+        // Who stays is to see that they are gone.
+        self.old_files(&to, done, |file| !is_left(file))?;
         if done.units_changed {
             self.disk.step("have systemd read its units again")?;
             self.services.reload_units()?;
         }
-        self.tell(done, |action| action != Action::Stop)?;
+        for (service, action) in self.all_told(|_, action| !is_stop(action)) {
+            if is_start(action) && service.is_ours() {
+                self.enable(service, true, done)?;
+            }
+            self.tell((service, action), done)?;
+        }
+        for (service, _) in &ends {
+            self.enable(*service, false, done)?;
+        }
+        self.old_files(&to, done, is_left)?;
         let pending = pending_path(&store);
         let removed = self.disk.remove(&pending);
         removed.map_err(|source| ApplyError::io("remove", pending, source))?;
@@ -163,28 +208,73 @@ impl Switch<'_> {
         written.map_err(|source| ApplyError::io("write", path, source))
     }
 
-    fn tell(&mut self, done: &mut Done, which: impl Fn(Action) -> bool) -> Result<(), ApplyError> {
-        for change in self.told.iter().filter(|change| which(change.action)) {
-            let (service, action) = (change.service, change.action);
-            self.disk.step(&format!("{action:?} {}", service.unit()))?;
-            let before = self.services.state(service)?;
-            done.services.push((service, action, before));
-            self.services.act(service, action)?;
+    /// What these services are told, in order.
+    fn all_told(&self, which: impl Fn(Service, Action) -> bool) -> Vec<(Service, Action)> {
+        let told = self.told.iter();
+        let told = told.map(|change| (change.service, change.action));
+        told.filter(|(service, action)| which(*service, *action))
+            .collect()
+    }
+
+    fn tell(
+        &mut self,
+        (service, action): (Service, Action),
+        done: &mut Done,
+    ) -> Result<(), ApplyError> {
+        self.disk.step(&format!("{action:?} {}", service.unit()))?;
+        self.note(service, done)?;
+        done.told.push((service, action));
+        if is_start(action) {
+            done.undo.push(Undo::Started(service));
+        }
+        Ok(self.services.act(service, action)?)
+    }
+
+    fn enable(
+        &mut self,
+        service: Service,
+        is_enabled: bool,
+        done: &mut Done,
+    ) -> Result<(), ApplyError> {
+        let word = if is_enabled { "enable" } else { "disable" };
+        self.disk.step(&format!("{word} {}", service.unit()))?;
+        self.note(service, done)?;
+        done.undo.push(Undo::Enabled(service, is_enabled));
+        Ok(self.services.enable(service, is_enabled)?)
+    }
+
+    /// Notes how a service is before it is changed.
+    fn note(&mut self, service: Service, done: &mut Done) -> Result<(), ApplyError> {
+        if let Entry::Vacant(before) = done.before.entry(service) {
+            before.insert(self.services.state(service)?);
         }
         Ok(())
     }
 
-    /// Writes the files that have their places in the system, and removes those that are no more.
-    fn system_files(&mut self, to: &Generation, done: &mut Done) -> Result<(), ApplyError> {
-        let mut kept = BTreeSet::new();
+    /// Writes the files that have their places in the system.
+    fn new_files(&mut self, to: &Generation, done: &mut Done) -> Result<(), ApplyError> {
         for file in &to.index.files {
             if !file.place.is_in_generation() {
-                kept.insert(place_path(&file.place));
                 let bytes = to.read(file)?;
                 self.system_file(file, Some(bytes), done)?;
             }
         }
-        for file in self.installed {
+        Ok(())
+    }
+
+    /// Removes those of these files that have no place in the system any more.
+    fn old_files(
+        &mut self,
+        to: &Generation,
+        done: &mut Done,
+        which: impl Fn(&Indexed) -> bool,
+    ) -> Result<(), ApplyError> {
+        let places = to.index.files.iter().map(|file| &file.place);
+        let kept: BTreeSet<_> = places
+            .filter(|place| !place.is_in_generation())
+            .map(place_path)
+            .collect();
+        for file in self.installed.iter().filter(|file| which(file)) {
             if !file.place.is_in_generation() && !kept.contains(&place_path(&file.place)) {
                 self.system_file(file, None, done)?;
             }
@@ -247,19 +337,11 @@ impl Switch<'_> {
     /// Undoes what was done, the last first. Gives what could not be undone.
     fn back(&mut self, done: &Done) -> Vec<String> {
         let mut left = Vec::new();
-        let mut disk = Disk::default();
+        let mut disk = self.disk.for_way_back();
         self.services.go_back();
-        // A unit can only be switched off while it is there.
-        for (service, action, before) in done.services.iter().rev() {
-            if *action == Action::Start
-                && let Err(error) = self.services.withdraw(*service, *before)
-            {
-                left.push(told(error));
-            }
-        }
         // The first is the announcement: it stays while something is not as it was.
         for undo in done.undo.iter().skip(1).rev() {
-            if let Err(error) = self.undo(undo, &mut disk) {
+            if let Err(error) = self.undo(undo, done, &mut disk) {
                 left.push(told(error));
             }
         }
@@ -268,22 +350,52 @@ impl Switch<'_> {
         {
             left.push(told(error));
         }
-        for (service, action, before) in done.services.iter().rev() {
-            if let Err(error) = self.services.put_back(*service, *action, *before) {
+        for (service, action) in done.told.iter().rev() {
+            if let Err(error) = self.put_back(*service, *action, done, &mut disk) {
                 left.push(told(error));
             }
         }
         if left.is_empty()
             && let Some(announcement) = done.undo.first()
-            && let Err(error) = self.undo(announcement, &mut disk)
+            && let Err(error) = self.undo(announcement, done, &mut disk)
         {
             left.push(told(error));
         }
         left
     }
 
-    fn undo(&mut self, undo: &Undo, disk: &mut Disk) -> Result<(), ApplyError> {
+    fn put_back(
+        &mut self,
+        service: Service,
+        action: Action,
+        done: &Done,
+        disk: &mut Disk,
+    ) -> Result<(), ApplyError> {
+        let Some(before) = done.before.get(&service) else {
+            return Ok(());
+        };
+        disk.step(&format!("put {} back", service.unit()))?;
+        Ok(self.services.put_back(service, action, *before)?)
+    }
+
+    fn undo(&mut self, undo: &Undo, done: &Done, disk: &mut Disk) -> Result<(), ApplyError> {
         match undo {
+            Undo::Enabled(service, is_enabled) => {
+                let was_enabled = done.before[service].is_enabled;
+                if was_enabled != *is_enabled {
+                    disk.step(&format!("enable {} as before", service.unit()))?;
+                    self.services.enable(*service, was_enabled)?;
+                }
+                Ok(())
+            }
+            // Its unit can be stopped while it is there, so now.
+            Undo::Started(service) => {
+                if !done.before[service].is_active {
+                    disk.step(&format!("stop {}", service.unit()))?;
+                    self.services.act(*service, Action::Stop)?;
+                }
+                Ok(())
+            }
             Undo::File(path, before) => {
                 let undone = remove_if_there(&temporary(path)).and_then(|()| match before {
                     Found::Nothing => disk.remove(path),
@@ -294,6 +406,7 @@ impl Switch<'_> {
             }
             // Somebody else may have put something into it.
             Undo::Directory(path) => {
+                disk.step(&format!("remove the directory {}", path.display()))?;
                 let _ = std::fs::remove_dir(path);
                 Ok(())
             }
@@ -307,10 +420,26 @@ impl Switch<'_> {
                 });
                 undone.map_err(|source| ApplyError::io("restore", link, source))
             }
-            Undo::Generation(path) if path.exists() => Ok(self.writer.remove(path)?),
-            Undo::Generation(_) => Ok(()),
+            Undo::Generation(number) => {
+                let store = self.store();
+                let path = store.generations().join(number.to_string());
+                // The link may not have been put back: what is in force stays.
+                if path.exists() && current_number(&store)? != Some(*number) {
+                    disk.step("remove the generation")?;
+                    self.writer.remove(&path)?;
+                }
+                Ok(())
+            }
         }
     }
+}
+
+fn is_start(action: Action) -> bool {
+    action == Action::Start
+}
+
+fn is_stop(action: Action) -> bool {
+    action == Action::Stop
 }
 
 /// An error with its causes, in one line.

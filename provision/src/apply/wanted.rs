@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::error::ApplyError;
 use super::generation::Generation;
 use super::hostkeys::Keys;
+use super::place::Root;
 use super::run::Request;
 use super::site;
 use crate::model::{Cluster, Hostname, ImageName, Node, RootMode, UsrMode};
@@ -66,6 +67,7 @@ pub(super) fn wanted(request: &Request, store: &Store, keys: &Keys) -> Result<Wa
     )?);
     if request.root.is_real() {
         obstacles.extend(site::missing_programs(&files, &site));
+        obstacles.extend(site::missing_exports(&request.root, cluster));
     }
     Ok(Wanted {
         cluster: cluster.clone(),
@@ -98,11 +100,16 @@ fn gone(store: &Store, cluster: &Cluster, name: &ImageName, manifest: &Manifest)
 }
 
 /// A generation that was kept, read whole: nothing of it may be missing or altered.
-pub(super) fn kept(store: &Store, generation: &Generation) -> Result<Wanted, ApplyError> {
+pub(super) fn kept(
+    root: &Root,
+    store: &Store,
+    generation: &Generation,
+) -> Result<Wanted, ApplyError> {
     let cluster = generation.cluster()?;
+    let mut obstacles = Vec::new();
+    obstacles.extend(site::made_for_another(root, store, generation, &cluster));
     let keys = Keys::read(store, &cluster)?;
     let images = generation.images(store)?;
-    let mut obstacles = Vec::new();
     for (name, _, manifest) in images.iter() {
         let number = generation.number;
         obstacles.extend(

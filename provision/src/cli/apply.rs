@@ -14,7 +14,7 @@ use crate::apply::{
     self, Disk, Generation, Interrupt, NoServices, Outcome, Request, Root, Services, Systemd,
     generation,
 };
-use crate::model::{self, Cluster};
+use crate::model;
 use crate::store::Store;
 
 /// The exit status of a plan that has something to do.
@@ -164,11 +164,9 @@ pub(super) struct GenerationsArgs {
 }
 
 /// The services of the system, as far as they can be told.
-fn services(root: &Root, cluster: &Cluster, interrupt: &Interrupt) -> Box<dyn Services> {
+fn services(root: &Root, interrupt: &Interrupt) -> Box<dyn Services> {
     match Systemd::here() {
-        Some(systemd) if root.is_real() => {
-            Box::new(systemd.expecting(cluster).heeding(interrupt.clone()))
-        }
+        Some(systemd) if root.is_real() => Box::new(systemd.heeding(interrupt.clone())),
         _ => Box::new(NoServices),
     }
 }
@@ -186,7 +184,7 @@ fn request(file: &FileArgs, root: &RootArgs) -> anyhow::Result<Request> {
 
 pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let request = request(&args.file, &args.root)?;
-    let mut services = services(&request.root, &request.cluster, &Interrupt::never());
+    let mut services = services(&request.root, &Interrupt::never());
     let plan = apply::plan(&request, services.as_mut())?;
     print_plan(&plan, &args.show)?;
     if !plan.obstacles.is_empty() {
@@ -213,7 +211,7 @@ pub(super) fn apply(args: &ApplyArgs) -> anyhow::Result<()> {
     apply::must_be_root(&args.root.root())?;
     let request = request(&args.file, &args.root)?;
     let interrupt = Interrupt::by_signals();
-    let mut services = services(&request.root, &request.cluster, &interrupt);
+    let mut services = services(&request.root, &interrupt);
     let mut disk = Disk::default().heeding(interrupt);
     let outcome = apply::apply(&request, &mut disk, services.as_mut())?;
     finish(&outcome, &request.root, &args.show)
@@ -247,8 +245,10 @@ pub(super) fn rollback(args: &RollbackArgs) -> anyhow::Result<()> {
     let root = args.store.root.root();
     apply::must_be_root(&root)?;
     let store = args.store.store();
-    let mut disk = Disk::default().heeding(Interrupt::by_signals());
-    let outcome = apply::rollback(&root, &store, args.number, &mut disk, None)?;
+    let interrupt = Interrupt::by_signals();
+    let mut services = services(&root, &interrupt);
+    let mut disk = Disk::default().heeding(interrupt);
+    let outcome = apply::rollback(&root, &store, args.number, &mut disk, services.as_mut())?;
     finish(&outcome, &root, &args.show)
 }
 
@@ -266,8 +266,28 @@ pub(super) fn generations(args: &GenerationsArgs) -> anyhow::Result<()> {
     ];
     let mut list = Vec::new();
     for number in numbers {
-        let generation = Generation::open(&store, number)?;
-        let images = generation.image_digests()?;
+        let opened = Generation::open(&store, number);
+        let opened = opened.and_then(|generation| Ok((generation.image_digests()?, generation)));
+        let (images, generation) = match opened {
+            Ok(opened) => opened,
+            // Whoever looks for one to return to wants to see the others.
+            Err(error) => {
+                let why = format!("{:#}", anyhow::Error::from(error));
+                list.push(json!({
+                    "generation": number,
+                    "current": Some(number) == current,
+                    "damaged": why,
+                }));
+                rows.push(vec![
+                    if Some(number) == current { "*" } else { "" }.into(),
+                    number.to_string(),
+                    "?".into(),
+                    "?".into(),
+                    why,
+                ]);
+                continue;
+            }
+        };
         let nodes = generation
             .cluster()
             .map(|cluster| cluster.nodes().len())

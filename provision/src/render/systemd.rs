@@ -16,10 +16,13 @@ pub(super) fn files(cluster: &Cluster, site: &Site) -> Vec<File> {
         context! { program => escaped(&program.display().to_string()) }
     };
     let network = &cluster.network;
+    let serve = context! { listen => format!("{}:{}", network.master, network.http_port) };
     let mut files = vec![
+        // It listens where it did for as long as it lives: with another address its unit is another one, and so it is
+        // started anew. The address itself it takes from what is in force, which changes with one rename.
         unit(
             Service::Serve,
-            context! { ..common.clone(), ..program(&site.provision) },
+            context! { ..common.clone(), ..serve, ..program(&site.provision) },
         ),
         unit(
             Service::Dnsmasq,

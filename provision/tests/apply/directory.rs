@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use regexctl_provision::apply::{self, ApplyError, Disk, NoServices};
+use regexctl_provision::apply::{self, ApplyError, Disk, NoServices, Root};
 use regexctl_provision::store::Store;
 use tempfile::TempDir;
 
@@ -154,7 +154,29 @@ fn another_directory_is_used_when_the_old_one_was_moved() {
     fs::create_dir(fake.path.join("srv")).expect("a directory");
     fs::rename(fake.path.join(DIRECTORY), &new).expect("it is ours");
     assert_eq!(fake.apply(&text).generation, 2);
-    assert!(Store::at(new).exists());
+    assert!(Store::at(&new).exists());
+
+    // What was applied before leads daemons to where nothing is any more.
+    let back = |number| {
+        let root = Root::fake(&fake.path);
+        let store = Store::at(&new);
+        apply::rollback(&root, &store, number, &mut Disk::default(), &mut NoServices)
+    };
+    let before = fake.everything();
+    for number in [Some(1), None] {
+        let error = format!(
+            "{:#}",
+            anyhow(back(number).expect_err("it leads elsewhere"))
+        );
+        let told =
+            "generation 1 was made for serve.directory = /var/lib/regex-provision, but is in ";
+        assert!(error.contains(told), "{error}");
+        assert_eq!(fake.everything(), before);
+    }
+    // Unless the old name leads to the new one.
+    fs::create_dir_all(fake.path.join("var/lib")).expect("a directory");
+    symlink("../../srv/provision", fake.path.join(DIRECTORY)).expect("a link");
+    assert_eq!(back(None).expect("it is there").generation, 1);
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl Fake {
         disk: &mut Disk,
     ) -> Result<Outcome, ApplyError> {
         let root = Root::fake(&self.path);
-        apply::rollback(&root, &self.store(), number, disk, None)
+        apply::rollback(&root, &self.store(), number, disk, &mut NoServices)
     }
 
     pub(crate) fn current(&self) -> Option<u32> {

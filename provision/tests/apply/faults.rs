@@ -112,6 +112,67 @@ fn a_fault_at_any_step_leaves_everything_as_it_was() {
     }
 }
 
+/// A disk with a fault at the last step, and one on the way back.
+fn faulty(last: usize, bad: usize) -> (Disk, Rc<Cell<usize>>) {
+    let fault = |at: usize, counter: Rc<Cell<usize>>| {
+        move |_: &str| {
+            let step = counter.replace(counter.get() + 1);
+            if step == at {
+                return Err(io::Error::other("the disk is full"));
+            }
+            Ok(())
+        }
+    };
+    let back = Rc::new(Cell::new(0));
+    let disk = Disk::with_hook(fault(last, Rc::default()));
+    (disk.with_hook_back(fault(bad, Rc::clone(&back))), back)
+}
+
+#[test]
+fn a_fault_on_the_way_back_leaves_the_old_or_the_new_and_is_mended_later() {
+    for deed in DEEDS {
+        let reference = Fake::new();
+        deed.prepare(&reference);
+        let old = bootable(&reference);
+        deed.run(&reference, &mut Disk::default())
+            .expect("there is no fault");
+        let new = bootable(&reference);
+        let last = steps(deed) - 1;
+        let back = {
+            let fake = Fake::new();
+            deed.prepare(&fake);
+            let (mut disk, back) = faulty(last, usize::MAX);
+            deed.run(&fake, &mut disk).expect_err("there is a fault");
+            back.get()
+        };
+        assert!(back > 5, "{deed:?} has only {back} steps back");
+        for bad in 0..back {
+            let fake = Fake::new();
+            deed.prepare(&fake);
+            let (mut disk, _) = faulty(last, bad);
+            let error = deed.run(&fake, &mut disk).expect_err("there is a fault");
+            assert!(
+                matches!(error, ApplyError::NotRestored { .. }),
+                "{deed:?} at step {bad} back: {:#}",
+                anyhow(error)
+            );
+            let found = bootable(&fake);
+            assert!(
+                found == old || found == new,
+                "{deed:?} at step {bad} back: {found:?}"
+            );
+            let text = deed.text();
+            fake.apply(&text);
+            assert_eq!(
+                fake.visible(),
+                reference.visible(),
+                "{deed:?} at step {bad} back"
+            );
+            assert!(fake.plan(&text).is_empty(), "{deed:?} at step {bad} back");
+        }
+    }
+}
+
 /// Not a test by itself: the process that [`a_killed_process_leaves_the_old_or_the_new`] kills.
 #[test]
 fn the_process_that_is_killed() {

@@ -369,7 +369,7 @@ fn only_the_services_are_told_whose_files_change() {
     assert_eq!(
         told(&first),
         [
-            (Service::Chrony, Action::Restart),
+            (Service::Chrony, Action::Start),
             (Service::NfsServer, Action::Start),
             (Service::Master, Action::Start),
             (Service::Serve, Action::Start),
@@ -396,6 +396,17 @@ fn only_the_services_are_told_whose_files_change() {
             (Service::Dnsmasq, Action::Restart)
         ]
     );
+    // The boot endpoint keeps its socket for as long as it lives.
+    for (key, other) in [
+        ("master = \"10.77.0.1\"", "master = \"10.77.0.2\""),
+        ("interface", "http-port = 8081\ninterface"),
+    ] {
+        let told = told(&fake.plan(&LAB.replace(key, other)));
+        assert!(
+            told.contains(&(Service::Serve, Action::Restart)),
+            "{other}: {told:?}"
+        );
+    }
     // The other NFS server: it starts, when the kernel's has stopped.
     let ganesha = LAB.replace("/srv/data\"", "/srv/data\"\nserver = \"ganesha\"");
     assert_eq!(

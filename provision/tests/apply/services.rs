@@ -1,131 +1,20 @@
 //! What services are told and when, and what happens when one of them does not come up.
 //!
-//! A script stands for `systemctl` here, so that it can be made to fail; the test `systemd` does the same with
-//! the real one.
+//! A script stands for `systemctl` here, so that it can be made to fail. No test has the real systemd.
 
 use std::env;
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use regexctl_provision::apply::{self, Action, ApplyError, Disk, Interrupt, Outcome, Systemd};
+use regexctl_provision::apply::{self, Action, ApplyError, Disk, Interrupt, Systemd};
 use regexctl_provision::render::Service;
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
 use crate::fake::{Fake, LAB, anyhow, changed};
-
-/// Answers as systemd does, and keeps what it is told in files: `up.UNIT`, `enabled.UNIT`. A unit fails to start as long
-/// as there is a file `bad.UNIT`, and once with `once.UNIT`, hangs while there is `slow.UNIT`, is not there with `gone.UNIT`; `pid.UNIT` holds its main process.
-const SCRIPT: &str = r#"#!/bin/sh
-cd "$(dirname "$0")" || exit 9
-for unit in "$@"; do :; done
-case $1 in
-show)
-    load=loaded active=inactive enabled=disabled
-    [ -e "up.$unit" ] && active=active
-    [ -e "failed.$unit" ] && active=failed
-    [ -e "enabled.$unit" ] && enabled=enabled
-    [ -e "gone.$unit" ] && load=not-found active=inactive enabled=
-    echo "LoadState=$load"
-    echo "ActiveState=$active"
-    echo "SubState=running"
-    echo "Result=exit-code"
-    echo "UnitFileState=$enabled"
-    echo "MainPID=$(cat "pid.$unit" 2>/dev/null || echo 0)"
-    echo "ControlGroup="
-    exit 0 ;;
-status)
-    echo "$unit: the port is taken"
-    exit 3 ;;
-esac
-echo "$*" >>calls
-if [ -e "gone.$unit" ]; then
-    echo "Unit $unit not found."
-    exit 5
-fi
-case $1 in
-enable) : >"enabled.$unit" ;;
-disable) rm -f "enabled.$unit" ;;
-esac
-case "$1 $2" in
-restart* | reload-or-restart*)
-    rm -f "up.$unit" "failed.$unit"
-    if [ -e "bad.$unit" ] || rm "once.$unit" 2>/dev/null; then
-        : >"failed.$unit"
-    else
-        : >"up.$unit"
-    fi ;;
-stop* | "disable --now") rm -f "up.$unit" "failed.$unit" ;;
-esac
-if [ "$1" = restart ] && [ -e "slow.$unit" ]; then
-    : >waits
-    exec sleep 600
-fi
-exit 0
-"#;
-
-struct Script {
-    directory: TempDir,
-}
-
-impl Script {
-    fn new() -> Self {
-        let directory = TempDir::new().expect("a temporary directory");
-        let script = Self { directory };
-        let path = script.file("systemctl");
-        fs::write(&path, SCRIPT).expect("a file");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        for unit in ["chrony.service", "nfs-server.service"] {
-            script.touch(&format!("up.{unit}"));
-            script.touch(&format!("enabled.{unit}"));
-        }
-        script
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn touch(&self, name: &str) {
-        fs::write(self.file(name), "").expect("a file");
-    }
-
-    fn remove(&self, name: &str) {
-        fs::remove_file(self.file(name)).expect("it is there");
-    }
-
-    /// Which units are up or enabled.
-    fn states(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.directory.path()).expect("it is ours");
-        let names = entries.map(|entry| entry.expect("an entry").file_name());
-        let names = names.map(|name| name.to_string_lossy().into_owned());
-        let is_state = |name: &String| name.starts_with("up.") || name.starts_with("enabled.");
-        let mut states: Vec<_> = names.filter(is_state).collect();
-        states.sort();
-        states
-    }
-
-    fn systemd(&self) -> Systemd {
-        Systemd::with(self.file("systemctl"))
-    }
-
-    /// What was told since the last call.
-    fn calls(&self) -> Vec<String> {
-        let path = self.file("calls");
-        let calls = fs::read_to_string(&path).unwrap_or_default();
-        let _ = fs::remove_file(path);
-        calls.lines().map(str::to_owned).collect()
-    }
-
-    fn apply(&self, fake: &Fake, text: &str) -> Result<Outcome, ApplyError> {
-        let mut systemd = self.systemd();
-        apply::apply(&fake.request(text), &mut Disk::default(), &mut systemd)
-    }
-}
+use crate::systemctl::{Elsewhere, Script, answer};
 
 #[test]
 fn each_is_told_once_and_only_when_its_files_change() {
@@ -134,10 +23,11 @@ fn each_is_told_once_and_only_when_its_files_change() {
     assert_eq!(
         script.calls(),
         [
+            "enable chrony.service",
+            "enable nfs-server.service",
             "daemon-reload",
             "reset-failed chrony.service",
             "restart chrony.service",
-            "enable nfs-server.service",
             "reload-or-restart nfs-server.service",
             "enable regex-master.service",
             "reset-failed regex-master.service",
@@ -156,7 +46,7 @@ fn each_is_told_once_and_only_when_its_files_change() {
     assert_eq!(
         script.calls(),
         [
-            "disable --now nfs-server.service",
+            "stop nfs-server.service",
             "daemon-reload",
             "reset-failed chrony.service",
             "restart chrony.service",
@@ -166,6 +56,7 @@ fn each_is_told_once_and_only_when_its_files_change() {
             "reload-or-restart regex-provision-serve.service",
             "reset-failed regex-provision-dnsmasq.service",
             "restart regex-provision-dnsmasq.service",
+            "disable nfs-server.service",
         ]
     );
 }
@@ -196,11 +87,11 @@ fn one_that_does_not_come_up_leaves_everything_as_it_was() {
     assert_eq!(
         calls[behind.expect("it was started") + 1..],
         [
-            "disable --now regex-provision-ganesha.service",
+            "stop regex-provision-ganesha.service",
+            "disable regex-provision-ganesha.service",
             "daemon-reload",
             "reset-failed chrony.service",
             "restart chrony.service",
-            "enable nfs-server.service",
             "reset-failed nfs-server.service",
             "restart nfs-server.service",
         ]
@@ -259,7 +150,12 @@ fn one_that_does_not_run_is_started() {
 /// Whoever had switched a service off, or on, finds it so again.
 #[test]
 fn a_failure_leaves_services_enabled_and_running_as_they_were() {
-    let units = ["nfs-server", "regex-master", "regex-provision-dnsmasq"];
+    let units = [
+        "chrony",
+        "nfs-server",
+        "regex-master",
+        "regex-provision-dnsmasq",
+    ];
     let states: [&[&str]; 4] = [&[], &["up"], &["enabled"], &["up", "enabled"]];
     for state in states {
         let (fake, script) = (Fake::new(), Script::new());
@@ -277,6 +173,30 @@ fn a_failure_leaves_services_enabled_and_running_as_they_were() {
         assert!(matches!(error, ApplyError::Restored { .. }), "{error:?}");
         assert_eq!(script.states(), before);
     }
+}
+
+/// After its next start the master would have neither.
+#[test]
+fn what_a_site_has_switched_off_starts_with_the_machine_when_it_is_needed() {
+    let text = format!("{LAB}\n[log]\ntarget = \"master\"\n");
+    let (fake, script) = (Fake::new(), Script::new());
+    script.remove("up.chrony.service");
+    script.remove("enabled.chrony.service");
+    script.apply(&fake, LAB).expect("all is well");
+    assert!(script.has("up.chrony.service") && script.has("enabled.chrony.service"));
+    script.calls();
+    script.apply(&fake, &text).expect("all is well");
+    assert!(script.has("up.rsyslog.service") && script.has("enabled.rsyslog.service"));
+    let calls = script.calls();
+    // It reads its files only when it starts.
+    assert!(
+        calls.contains(&"restart rsyslog.service".to_owned()),
+        "{calls:?}"
+    );
+    assert!(
+        !calls.iter().any(|call| call.contains("chrony")),
+        "{calls:?}"
+    );
 }
 
 #[test]
@@ -365,14 +285,25 @@ fn a_service_whose_package_is_gone_can_be_left() {
 fn what_answers_must_be_the_service_itself() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("one is free");
     let address = listener.local_addr().expect("it has one");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // Whoever only connects has gone.
+            let _ = answer(stream, "regex-provision: cluster lab, generation 1");
+        }
+    });
     let (fake, script) = (Fake::new(), Script::new());
     let request = fake.request(LAB);
-    let mut systemd = script.systemd().answering(Service::Serve, address);
+    let mut systemd = Elsewhere {
+        systemd: script.systemd().asking(),
+        place: |service, _| (service == Service::Serve).then_some(address),
+    };
     let pid = std::process::id().to_string();
     // Somebody who listens nowhere.
     let mut idle = Command::new("sleep").arg("600").spawn().expect("it starts");
     let unit = "regex-provision-serve.service";
     fs::write(script.file(&format!("pid.{unit}")), idle.id().to_string()).expect("a file");
+    let soon = Duration::from_millis(100);
+    systemd.systemd = systemd.systemd.waiting(soon, soon);
     let error = apply::apply(&request, &mut Disk::default(), &mut systemd)
         .expect_err("it is another's listener");
     idle.kill().expect("it is ours");
@@ -387,6 +318,7 @@ fn what_answers_must_be_the_service_itself() {
 
     // And now it is the service's own.
     fs::write(script.file(&format!("pid.{unit}")), pid).expect("a file");
+    systemd.systemd = script.systemd().asking();
     apply::apply(&request, &mut Disk::default(), &mut systemd).expect("it answers");
 }
 
