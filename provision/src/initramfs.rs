@@ -139,6 +139,11 @@ pub fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
     SCRIPTS.iter().map(|(path, _, text)| (*path, *text))
 }
 
+/// Where the busybox for an image with this root comes from: the root itself, or else this machine.
+pub fn busybox(root: &Path) -> Result<PathBuf, Error> {
+    find_busybox(&Inside::new(root)?, None).map(|(path, _)| path)
+}
+
 /// Makes the small initramfs of an image.
 pub fn build(recipe: &Recipe<'_>) -> Result<Built, Error> {
     let inside = Inside::new(recipe.root)?;

@@ -100,6 +100,13 @@ pub fn render(
     files
 }
 
+/// All places of the master's system that are ours alone, whatever the cluster: what a copy of that system must not have.
+pub fn places_in_system() -> impl Iterator<Item = String> {
+    let ours = Service::ALL.into_iter().filter(|service| service.is_ours());
+    let files = [nfs::EXPORTS, chrony::MASTER, logs::RECEIVER, logs::ROTATION];
+    ours.map(systemd::place).chain(files.map(str::to_owned))
+}
+
 /// Why a generation made of these would not work: every reason, for people.
 pub fn obstacles(cluster: &Cluster, images: &Images, site: &Site) -> Vec<String> {
     let mut found = Vec::new();

@@ -50,7 +50,7 @@ pub use manifest::{
     WithoutUsr, Worker,
 };
 pub use temp::Temp;
-pub use used::InUse;
+pub use used::{Damaged, InUse, Need};
 pub use writer::{LOCK_WAIT, Writer};
 
 use crate::model::ImageName;

@@ -9,6 +9,15 @@ use super::programs;
 use super::rig::{self, run, text};
 use super::site::{self, Site};
 
+/// What a master has and a node must not: each holds the words `of the master`.
+pub(crate) const MASTER_S: [&str; 5] = [
+    "root/secret",
+    "etc/security/opasswd",
+    "etc/systemd/system/regex-provision-dnsmasq.service",
+    "etc/systemd/system/multi-user.target.wants/regex-provision-dnsmasq.service",
+    "etc/exports.d/regex-provision.exports",
+];
+
 /// The root of an image as a directory, and the kernel that belongs to it.
 pub(crate) struct Unpacked {
     root: PathBuf,
@@ -85,7 +94,12 @@ pub(crate) fn running_system(site: &Site, unpacked: &Unpacked, name: &str) {
     }
     // What a master has that must not get into an image.
     fs::write(room.join("etc/hostname"), "the-master\n").expect("/srv is ours");
-    fs::write(room.join("root/secret"), "of the master\n").expect("/srv is ours");
+    for path in MASTER_S {
+        let path = room.join(path);
+        let above = path.parent().expect("it has one");
+        fs::create_dir_all(above).expect("/srv is ours");
+        fs::write(path, "of the master\n").expect("/srv is ours");
+    }
     let script = r#"
 set -e
 mount --bind "$room" "$room"

@@ -248,9 +248,10 @@ impl Run {
         self.site.change_dhcp("mode = \"proxy\"");
         let mut server = neighbour::plain_dhcpd(directory, &machines);
         let guests = self.boot(&machines, &mut server, "worker");
-        let ask = "echo I am $(hostname); cat /root/secret || true";
+        let planted = imports::MASTER_S.map(|path| format!("/{path}")).join(" ");
+        let ask = format!("echo I am $(hostname); cat {planted} || true");
         let said = self.site.until("they let an administrator in", |site| {
-            site.exec("bios,efi", ask)
+            site.exec("bios,efi", &ask)
         });
         for name in ["bios", "efi"] {
             assert!(said.contains(&format!("I am {name}")), "{said}");

@@ -3,7 +3,7 @@
 mod args;
 mod print;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use crate::image::{self, Finding, Job, Severity, Shell, Wants};
 use crate::model::image::KernelSource;
 use crate::model::services::SERVE_DIRECTORY;
 use crate::model::{Cluster, HostKeys, Image, ImageName, ImageSource};
-use crate::store::{Digest, Manifest, Store};
+use crate::store::{Damaged, Digest, Manifest, Need, Store};
 use args::{
     BuildArgs, DiffArgs, ImportArgs, LintArgs, ListArgs, PruneArgs, ShellArgs, ShowArgs, StoreArgs,
 };
@@ -264,10 +264,15 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
     for name in store.names()? {
         match store.image(&name) {
             Ok((digest, manifest)) => images.push((digest, manifest, true)),
-            Err(error) => match store.published(&name)? {
-                Some(digest) => drop(damaged.insert(digest, format!("{name}: {error}"))),
-                None => return Err(error.into()),
-            },
+            Err(error) => {
+                let Some(digest) = store.published(&name)? else {
+                    return Err(error.into());
+                };
+                damaged.entry(digest).or_insert_with(|| Damaged {
+                    why: error.to_string(),
+                    needed_by: [Need::Name(name)].into(),
+                });
+            }
         }
     }
     for digest in store.manifests()? {
@@ -276,7 +281,12 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
         }
         match store.manifest(digest) {
             Ok(manifest) => images.push((digest, manifest, false)),
-            Err(error) => drop(damaged.entry(digest).or_insert_with(|| error.to_string())),
+            Err(error) => {
+                damaged.entry(digest).or_insert_with(|| Damaged {
+                    why: error.to_string(),
+                    needed_by: BTreeSet::new(),
+                });
+            }
         }
     }
     if args.json {
@@ -298,7 +308,7 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
             })
             .collect();
         print(&format!("{:#}\n", json!(value)))?;
-        return refuse_damaged(&damaged);
+        return refuse_damaged(&store, &damaged);
     }
     if images.is_empty() && damaged.is_empty() {
         tell("no images yet; `regex-provision image build` makes them\n");
@@ -329,7 +339,7 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
         ]);
     }
     print(&table(&rows))?;
-    refuse_damaged(&damaged)
+    refuse_damaged(&store, &damaged)
 }
 
 fn show(args: &ShowArgs) -> anyhow::Result<()> {
@@ -369,7 +379,7 @@ fn prune(args: &PruneArgs) -> anyhow::Result<()> {
     let pruned = image::prune(&store, args.cache, args.dry_run)?;
     if args.json {
         print(&format!("{:#}\n", json!(pruned)))?;
-        return refuse_damaged(&pruned.damaged);
+        return refuse_damaged(&store, &pruned.damaged);
     }
     let word = if args.dry_run {
         "would be removed"
@@ -384,19 +394,18 @@ fn prune(args: &PruneArgs) -> anyhow::Result<()> {
         counted(pruned.cache.len(), "cache"),
         bytes(pruned.bytes),
     ))?;
-    refuse_damaged(&pruned.damaged)
+    refuse_damaged(&store, &pruned.damaged)
 }
 
 /// Fails if there are images whose manifests cannot be read.
-fn refuse_damaged(damaged: &BTreeMap<Digest, String>) -> anyhow::Result<()> {
+fn refuse_damaged(store: &Store, damaged: &BTreeMap<Digest, Damaged>) -> anyhow::Result<()> {
     if damaged.is_empty() {
         return Ok(());
     }
-    let told: Vec<&str> = damaged.values().map(String::as_str).collect();
     bail!(
-        "{} cannot be read; build again under the same name, and apply:\n  {}",
+        "{} cannot be read:\n{}",
         counted(damaged.len(), "image"),
-        told.join("\n  ")
+        print::damaged(store, damaged.values())
     )
 }
 

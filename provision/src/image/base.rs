@@ -14,6 +14,7 @@ use super::inputs::Inputs;
 use super::inside;
 use super::root::Root;
 use super::run::{MMDEBSTRAP, TAR, quietly};
+use crate::initramfs;
 use crate::model::image::{Debootstrap, KernelSource, Variant};
 use crate::model::{Cluster, HttpUrl, Image, ImageSource, Log, Suite};
 
@@ -97,7 +98,20 @@ impl<'a> Base<'a> {
     /// The digest of all that it is made from, as far as that can be known: what the mirror has today is not in it.
     pub(super) fn digest(&self) -> anyhow::Result<crate::store::Digest> {
         let mut inputs = Inputs::new("base root");
-        inputs.value("recipe", self);
+        let Self {
+            source,
+            packages,
+            kernel,
+            strip_docs,
+            epoch,
+        } = self;
+        // Where the keyring lies does not count, but what is in it.
+        let source = Debootstrap {
+            keyring: None,
+            ..(*source).clone()
+        };
+        inputs.value("source", &source);
+        inputs.value("recipe", &(packages, kernel, strip_docs, epoch));
         if let Some(keyring) = &self.source.keyring {
             inputs.path("keyring", keyring.as_path())?;
         }
@@ -105,6 +119,17 @@ impl<'a> Base<'a> {
             inputs.add(name, text);
         }
         Ok(inputs.digest())
+    }
+
+    /// Makes sure that what it takes is on this machine, and what the initramfs takes here or among its packages.
+    pub(super) fn tools(&self) -> anyhow::Result<()> {
+        MMDEBSTRAP.path()?;
+        TAR.path()?;
+        let mut names = self.packages.iter().map(|name| name.split(['=', '/', ':']));
+        if !names.any(|mut name| name.next() == Some("busybox-static")) {
+            initramfs::busybox(Path::new("/"))?;
+        }
+        Ok(())
     }
 
     /// Makes it. `work` is an empty directory for what is needed meanwhile, `cache` keeps packages.
@@ -248,6 +273,7 @@ fn hooks(work: &Path) -> anyhow::Result<PathBuf> {
 mod tests {
     use super::*;
     use std::io::{self, Write as _};
+    use std::os::unix::fs::{MetadataExt as _, symlink};
     use std::process::Command;
 
     /// In Ubuntu's noble other packages mention `usr-is-merged`, and there is no such package: mmdebstrap's own hooks then begin
@@ -329,6 +355,7 @@ mod tests {
             names.sort();
             names
         };
+        let sums = || fs::read_to_string(cache.join("SHA256SUMS")).expect("it is there");
         for (round, expected) in [
             &["0.deb"][..],
             &["0.deb", "1.deb"],
@@ -340,6 +367,14 @@ mod tests {
             let root = directory.path().join(format!("root{round}"));
             let archives = root.join("var/cache/apt/archives");
             fs::create_dir_all(&archives).expect("a directory");
+            // One is linked already, so that links of all at once cannot be made; and one is a name without a file.
+            if round > 0 {
+                fs::hard_link(cache.join("0.deb"), archives.join("0.deb")).expect("a link");
+                symlink("nowhere", cache.join("gone.deb")).expect("a link");
+            }
+            // As a kernel does that was there before.
+            let known = fs::read_to_string(cache.join("SHA256SUMS")).unwrap_or_default();
+            fs::write(cache.join("SHA256SUMS"), known.repeat(2)).expect("it is ours");
             let run = |hook: &str| {
                 let output = Command::new(hooks.join(hook))
                     .arg(&root)
@@ -350,6 +385,7 @@ mod tests {
                 assert!(output.status.success(), "{hook}, round {round}: {told}");
             };
             run("packages-in.sh");
+            assert_eq!(sums().lines().count(), round, "{}", sums());
             assert_eq!(
                 fs::read_dir(&archives).expect("it is there").count(),
                 round,
@@ -358,6 +394,7 @@ mod tests {
             fs::write(archives.join(format!("{round}.deb")), "new").expect("it is ours");
             run("packages-out.sh");
             assert_eq!(names(), expected);
+            assert_eq!(sums().lines().count(), round + 1, "{}", sums());
             assert_eq!(fs::read_dir(&archives).expect("it is there").count(), 0);
         }
         // One of the same size, but another one; and one of which nobody knows what it is.
@@ -374,5 +411,41 @@ mod tests {
         assert_eq!(names(), ["0.deb", "2.deb"]);
         let archives = root.join("var/cache/apt/archives");
         assert_eq!(fs::read_dir(&archives).expect("it is there").count(), 2);
+    }
+    /// What one build is about to put into the cache another one must not take for damaged.
+    #[test]
+    fn one_build_at_a_time_uses_the_cache_of_packages() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = directory.path().join("cache");
+        let hooks = hooks(directory.path()).expect("it is ours");
+        fs::create_dir(&cache).expect("a directory");
+        for hook in ["packages-in.sh", "packages-out.sh"] {
+            let root = directory.path().join(hook);
+            fs::create_dir_all(root.join("var/cache/apt/archives")).expect("a directory");
+            // Whose digest is not known yet.
+            fs::write(cache.join("new.deb"), "new").expect("it is ours");
+            let held = fs::File::open(&cache).expect("it is there");
+            held.lock().expect("nobody else has it");
+            let mut child = Command::new(hooks.join(hook))
+                .arg(&root)
+                .env("PACKAGE_CACHE", &cache)
+                .spawn()
+                .expect("a shell is there");
+            let inode = held.metadata().expect("it is open").ino();
+            let waits =
+                |line: &str| line.contains("-> FLOCK") && line.contains(&format!(":{inode} "));
+            let locks = || fs::read_to_string("/proc/locks").expect("proc is there");
+            while !locks().lines().any(waits) {
+                let ended = child.try_wait().expect("it is ours");
+                assert_eq!(ended, None, "{hook} waits for the cache");
+                std::thread::yield_now();
+            }
+            let digest = crate::store::Digest::of(b"new");
+            let line = format!("{digest}  new.deb\n");
+            fs::write(cache.join("SHA256SUMS"), &line).expect("it is ours");
+            drop(held);
+            assert!(child.wait().expect("it is ours").success(), "{hook}");
+            assert!(cache.join("new.deb").exists(), "{hook}");
+        }
     }
 }

@@ -20,9 +20,10 @@ use super::finish::Finish;
 use super::inputs::Inputs;
 use super::lint::{Finding, Severity};
 use super::root::Root;
+use super::run::DEPMOD;
 use super::stage::{self, Stage};
 use super::worker::Program;
-use super::{base, fail, inside, pack, prune};
+use super::{base, fail, inside, pack, prune, show};
 use crate::model::{Cluster, Image, ImageName, RootMode, UsrMode};
 use crate::store::{Digest, Manifest, Store, Temp};
 
@@ -152,7 +153,11 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
     };
     // What is missing at the end of a build is better known at its beginning.
     pack::tools(job.image.pack.format)?;
+    DEPMOD.path()?;
     let base = stage::base_of(job);
+    if let Some(base) = &base {
+        base.tools()?;
+    }
     let base_digest = base.as_ref().map(Base::digest).transpose()?;
     let stage_digest = stage::digest(job, base_digest)?;
     let inputs = inputs(job, stage_digest, worker.as_ref());
@@ -192,7 +197,7 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
         let findings = stage::make(job, archive, &directory)?;
         refuse_errors(&job.image.name, &findings)?;
         keep(job, &directory, &kept)?;
-        let stage = Stage::open(kept)?.context("the stage that was just made is gone")?;
+        let stage = Stage::look(kept)?.context("the stage that was just made is gone")?;
         (stage, findings)
     };
     fail::here("stage kept");
@@ -277,11 +282,18 @@ fn is_whole(job: &Job<'_>, manifest: &Manifest) -> bool {
             ));
         }
     }
-    if let Some(tree) = manifest.tree
-        && !job.store.tree_path(tree).exists()
-    {
+    if let Some(tree) = manifest.tree {
         let path = job.store.tree_path(tree);
-        tell(&format!("there is no {}", path.display()));
+        let damage = if path.exists() {
+            show::read(job.store, manifest).and_then(|listing| listing.damage(&path))
+        } else {
+            Ok(Some(path))
+        };
+        match damage {
+            Ok(None) => {}
+            Ok(Some(path)) => tell(&format!("{} is missing or damaged", path.display())),
+            Err(error) => tell(&format!("{error:#}")),
+        }
     }
     is_whole
 }
@@ -349,6 +361,7 @@ fn keep(job: &Job<'_>, directory: &Path, kept: &Path) -> anyhow::Result<()> {
     let of_image = job.store.cache("stage").join(job.image.name.as_str());
     if of_image.exists() {
         writer.remove(&of_image)?;
+        fail::here("old stage removed");
     }
     make_directory(&of_image)?;
     writer.place(directory, kept)?;

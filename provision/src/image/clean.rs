@@ -1,10 +1,16 @@
 //! What must not be in an image: what belongs to one machine alone, and what only a running system needs.
 
+use std::path::Path;
+
 use anyhow::Context;
 use walkdir::WalkDir;
 
+use super::equip;
 use super::root::Root;
 use super::users::Users;
+use crate::model::UnitName;
+use crate::model::image::ImageFile;
+use crate::render::Service;
 
 /// Directories that are emptied.
 const EMPTIED: [&str; 13] = [
@@ -64,6 +70,26 @@ const UDEV_RULES: [&str; 5] = [
 const INTERFACES: &str = "etc/network/interfaces";
 const LOOPBACK_ONLY: &str = "# The initramfs configures the interface that the node booted from.\nauto lo\niface lo inet loopback\n";
 
+/// The resolver's settings: a node gets its own.
+const RESOLVER: &str = "etc/resolv.conf";
+
+/// What answers others in the network of the nodes, as only a master may. Names of one unit stand together.
+const SERVERS: [&[&str]; 13] = [
+    &["atftpd.service"],
+    &["dnsmasq.service"],
+    &["isc-dhcp-server.service"],
+    &["isc-dhcp-server6.service"],
+    &["kea-dhcp4-server.service", "kea-dhcp4.service"],
+    &["kea-dhcp6-server.service", "kea-dhcp6.service"],
+    &["kea-dhcp-ddns-server.service", "kea-dhcp-ddns.service"],
+    &["kea-ctrl-agent.service"],
+    &["nfs-server.service", "nfs-kernel-server.service"],
+    &["nfs-ganesha.service"],
+    &["nfs-ganesha-lock.service"],
+    &["radvd.service"],
+    &["tftpd-hpa.service"],
+];
+
 /// Documentation; licences stay.
 const DOCUMENTATION: [&str; 8] = [
     "usr/share/man",
@@ -76,8 +102,36 @@ const DOCUMENTATION: [&str; 8] = [
     "usr/share/gtk-doc",
 ];
 
-/// Removes all that. `keeps_host_keys` where the cluster wants one for all nodes.
-pub(super) fn clean(root: &Root, strip_docs: bool, keeps_host_keys: bool) -> anyhow::Result<()> {
+/// What is to be cleaned, and what of it is wanted.
+pub(super) struct Cleaning<'a> {
+    /// Whether documentation goes.
+    pub(super) strip_docs: bool,
+    /// Whether host keys stay: where the cluster wants one for all nodes.
+    pub(super) keeps_host_keys: bool,
+    /// The files that the image's declaration asks for.
+    pub(super) declared: &'a [ImageFile],
+    /// Is told what goes that somebody may miss.
+    pub(super) tell: &'a dyn Fn(&str),
+}
+
+impl Cleaning<'_> {
+    /// Whether the declaration asks for this path of the image, or for a directory that it is copied with.
+    fn is_declared(&self, path: &str) -> bool {
+        let path = Path::new("/").join(path);
+        let declared = self.declared.iter();
+        declared
+            .map(|file| file.path.as_path())
+            .any(|declared| path.starts_with(declared))
+    }
+}
+
+/// Removes all that.
+pub(super) fn clean(root: &Root, cleaning: &Cleaning<'_>) -> anyhow::Result<()> {
+    let is_there = |file: &&ImageFile| {
+        let place = root.resolve_parent(file.path.as_path());
+        place.is_ok_and(|place| place.symlink_metadata().is_ok())
+    };
+    let declared: Vec<&ImageFile> = cleaning.declared.iter().filter(is_there).collect();
     for directory in EMPTIED {
         root.empty(directory)?;
     }
@@ -90,21 +144,30 @@ pub(super) fn clean(root: &Root, strip_docs: bool, keeps_host_keys: bool) -> any
     if root.exists("etc") {
         // Empty: systemd makes one at each boot. Missing, it would take the boot for the first one ever.
         root.write("etc/machine-id", "", 0o444)?;
-        root.write("etc/resolv.conf", "", 0o644)?;
+        if !cleaning.is_declared(RESOLVER) {
+            root.write(RESOLVER, "", 0o644)?;
+        }
     }
-    machine_bindings(root)?;
-    if !keeps_host_keys {
+    machine_bindings(root, cleaning)?;
+    if !cleaning.keeps_host_keys {
         host_keys(root)?;
     }
     root.remove(".regexctl-kernel")?;
-    if strip_docs {
+    if cleaning.strip_docs {
         documentation(root)?;
+    }
+    for file in declared.into_iter().filter(|file| !is_there(file)) {
+        (cleaning.tell)(&format!(
+            "{} is left out, although the declaration asks for it: no image has it",
+            file.path
+        ));
     }
     Ok(())
 }
 
-/// Takes away what the running system of the master has besides: passwords, network settings, mounts.
-pub(super) fn forget_master(root: &Root) -> anyhow::Result<()> {
+/// Takes away what the running system of the master has besides: passwords, network settings, mounts, and the services by which
+/// it is the master. What `enable` names is wanted.
+pub(super) fn forget_master(root: &Root, enable: &[UnitName]) -> anyhow::Result<()> {
     let mut users = Users::read(root)?;
     users.lock();
     users.write(root)?;
@@ -128,6 +191,17 @@ pub(super) fn forget_master(root: &Root) -> anyhow::Result<()> {
     ] {
         root.remove(file)?;
     }
+    let ours = Service::ALL.into_iter().filter(|service| service.is_ours());
+    let ours: Vec<[&str; 1]> = ours.map(|service| [service.unit()]).collect();
+    let others = SERVERS.into_iter();
+    for names in others.chain(ours.iter().map(<[&str; 1]>::as_slice)) {
+        if enable.iter().any(|unit| names.contains(&unit.as_str())) {
+            continue;
+        }
+        for unit in names {
+            equip::mask(root, unit)?;
+        }
+    }
     root.write(
         "etc/fstab",
         "# The root is laid together by the initramfs.\n",
@@ -145,16 +219,23 @@ fn host_keys(root: &Root) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Settings that are tied to the Ethernet address of one machine.
-fn machine_bindings(root: &Root) -> anyhow::Result<()> {
+/// Settings that are tied to the Ethernet address of one machine, but for those that the declaration asks for.
+fn machine_bindings(root: &Root, cleaning: &Cleaning<'_>) -> anyhow::Result<()> {
     for rule in UDEV_RULES {
-        root.remove(format!("etc/udev/rules.d/{rule}"))?;
+        let path = format!("etc/udev/rules.d/{rule}");
+        if root.exists(&path) && !cleaning.is_declared(&path) {
+            (cleaning.tell)(&format!("/{path} is left out: it is of one machine"));
+            root.remove(path)?;
+        }
     }
     for path in network_settings(root)? {
         let text = root.read_text(&path)?.unwrap_or_default();
-        if !binds_to_a_machine(&text) {
+        if !binds_to_a_machine(&text) || cleaning.is_declared(&path) {
             continue;
         }
+        (cleaning.tell)(&format!(
+            "/{path} is left out: it names the Ethernet address of one machine"
+        ));
         if path == INTERFACES {
             root.write(path, LOOPBACK_ONLY, 0o644)?;
         } else {
@@ -240,6 +321,8 @@ fn documentation(root: &Root) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     #[test]
@@ -291,7 +374,19 @@ mod tests {
         ] {
             root.write(path, text, 0o600).expect("a file");
         }
-        clean(&root, true, false).expect("it can be cleaned");
+        let told = RefCell::new(Vec::new());
+        let cleaning = Cleaning {
+            strip_docs: true,
+            keeps_host_keys: false,
+            declared: &[],
+            tell: &|what| told.borrow_mut().push(what.to_owned()),
+        };
+        clean(&root, &cleaning).expect("it can be cleaned");
+        let told = told.into_inner();
+        assert_eq!(told.len(), 5, "{told:?}");
+        let netplan =
+            "/etc/netplan/01.yaml is left out: it names the Ethernet address of one machine";
+        assert!(told.iter().any(|told| told == netplan), "{told:?}");
         let listing = super::super::listing::Listing::of(root.path(), "").expect("listed");
         let files: Vec<&str> = listing
             .entries
@@ -347,7 +442,31 @@ mod tests {
             .expect("a file");
         root.write("etc/netplan/01.yaml", "network:\n", 0o600)
             .expect("a file");
-        forget_master(&root).expect("it can be forgotten");
+        let dnsmasq = "etc/systemd/system/regex-provision-dnsmasq.service";
+        root.write(dnsmasq, "[Service]\n", 0o644).expect("a file");
+        root.write("etc/exports", "/srv *(rw)\n", 0o644)
+            .expect("a file");
+        let wanted = ["nfs-kernel-server.service".parse().expect("a unit")];
+        forget_master(&root, &wanted).expect("it can be forgotten");
+        for unit in [
+            "isc-dhcp-server.service",
+            "kea-dhcp4-server.service",
+            "dnsmasq.service",
+            "nfs-ganesha.service",
+            "tftpd-hpa.service",
+            "regex-master.service",
+            "regex-provision-dnsmasq.service",
+            "regex-provision-serve.service",
+        ] {
+            let place = root.path().join("etc/systemd/system").join(unit);
+            let leads_to = std::fs::read_link(place).expect(unit);
+            assert_eq!(leads_to, Path::new("/dev/null"), "{unit}");
+        }
+        for unit in ["nfs-server.service", "nfs-kernel-server.service"] {
+            let place = root.path().join("etc/systemd/system").join(unit);
+            assert!(place.symlink_metadata().is_err(), "{unit} is wanted");
+        }
+        assert!(!root.exists("etc/exports"));
         let shadow = root.read_text("etc/shadow").expect("read");
         assert_eq!(shadow.as_deref(), Some("root:*:1::::::\n"));
         let gshadow = root.read_text("etc/gshadow").expect("read");

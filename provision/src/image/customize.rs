@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use walkdir::WalkDir;
@@ -114,23 +114,27 @@ pub(super) fn install(
     inside::quiet(root, &arguments, &variables)
 }
 
-/// Makes sure that there is a file over which the master's can be laid. Removed again at the end if
-/// there was none.
+/// Makes sure that there is a file over which the master's can be laid. At the end there is again what was there: nothing, or a
+/// link that leads to what only a running system has.
 pub(super) fn resolver(root: &Root) -> anyhow::Result<impl Drop + use<>> {
-    struct Resolver(Option<Root>);
+    const PATH: &str = "etc/resolv.conf";
+    struct Resolver(Option<(Root, Option<PathBuf>)>);
     impl Drop for Resolver {
         fn drop(&mut self) {
-            if let Some(root) = &self.0 {
-                // Left behind, it is an empty file, which cleaning makes anyhow.
-                let _ = root.remove("etc/resolv.conf");
-            }
+            // Left behind, it is an empty file, which cleaning makes anyhow.
+            let _ = match &self.0 {
+                Some((root, Some(target))) => root.link(PATH, target),
+                Some((root, None)) => root.remove(PATH),
+                None => Ok(()),
+            };
         }
     }
-    if root.exists("etc/resolv.conf") {
+    if root.exists(PATH) {
         return Ok(Resolver(None));
     }
-    root.write("etc/resolv.conf", "", 0o644)?;
-    Ok(Resolver(Some(root.clone())))
+    let link = fs::read_link(root.resolve_parent(PATH)?).ok();
+    root.write(PATH, "", 0o644)?;
+    Ok(Resolver(Some((root.clone(), link))))
 }
 
 fn put(root: &Root, file: &ImageFile, users: &Users) -> anyhow::Result<()> {

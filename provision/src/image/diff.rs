@@ -92,13 +92,18 @@ fn described(entry: &Entry) -> String {
         uid,
         gid,
         size,
+        extended,
         ..
     } = entry;
     let owner = format!("{} {mode:04o} {uid}:{gid}", kind.letter());
-    match kind {
+    let described = match kind {
         Kind::File(digest) => format!("{owner} {size} bytes {}", digest.short()),
         Kind::Link(target) => format!("l -> {target}"),
         Kind::Directory | Kind::Other(_) => owner,
+    };
+    match extended {
+        Some(digest) => format!("{described} with attributes {}", digest.short()),
+        None => described,
     }
 }
 

@@ -141,3 +141,99 @@ fn switch_on(root: &Root, target: &str, unit: &str) -> anyhow::Result<()> {
         format!("../{unit}"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+    use std::path::Path;
+    use std::process::{Command, Output};
+    use std::thread;
+
+    use rustix::net::{AddressFamily, SocketType};
+
+    /// The script with the file of its boot elsewhere, as the worker's end calls it.
+    fn report_to(server: SocketAddr, directory: &Path) -> Output {
+        let (script, boot) = (directory.join("stage"), directory.join("boot.env"));
+        let settings = format!("RP_SERVER=http://{server}\nRP_MAC=52:54:00:00:00:01\nRP_BOOT=1\n");
+        fs::write(&boot, settings).expect("it is ours");
+        let text = include_str!("files/stage.sh")
+            .replace("/run/regex-provision/boot.env", &boot.display().to_string())
+            .replace("LIMIT=5", "LIMIT=1");
+        fs::write(&script, text).expect("it is ours");
+        Command::new("timeout")
+            .args(["60", "bash"])
+            .arg(script)
+            .arg("worker-ended")
+            .env("LC_ALL", "C.UTF-8")
+            .env("SERVICE_RESULT", "exit-code")
+            .env("EXIT_CODE", "exited with é")
+            .output()
+            .expect("timeout is there")
+    }
+
+    #[test]
+    fn what_a_node_reports_arrives() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("it has one");
+        let heard = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("the script comes");
+            let mut text = String::new();
+            let mut byte = [0];
+            while !text.ends_with("\r\n\r\n") {
+                stream.read_exact(&mut byte).expect("a head");
+                text.push(char::from(byte[0]));
+            }
+            let length = text.split("Content-Length: ").nth(1).expect("a length");
+            let length: usize = (length.lines().next().expect("a line").parse()).expect("digits");
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).expect("a body");
+            stream
+                .write_all(b"HTTP/1.1 204 No Content\r\n")
+                .expect("it waits for this");
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).expect("it ends");
+            assert_eq!(rest, b"", "the length is that of the body");
+            String::from_utf8(body).expect("text")
+        });
+        let output = report_to(address, directory.path());
+        assert!(output.status.success(), "{output:?}");
+        let body = heard.join().expect("it was heard");
+        assert!(
+            body.starts_with("boot=1&stage=worker&ok=0&percent=0&message=exited+with+é+"),
+            "{body}"
+        );
+    }
+
+    /// The worker is started again only when its report is through.
+    #[test]
+    fn a_report_to_a_server_that_does_not_answer_ends() {
+        let directory = tempfile::tempdir().expect("a directory");
+        // A queue of one, which is full: whoever comes now is not answered at all.
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+        let socket = socket.expect("a socket");
+        rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        rustix::net::listen(&socket, 0).expect("it is bound");
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr().expect("it has one");
+        let _first = TcpStream::connect(address).expect("it has room for one");
+        let output = report_to(address, directory.path());
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    #[test]
+    fn the_scripts_are_clean() {
+        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/image/files");
+        let scripts = fs::read_dir(&files).expect("it is there");
+        let scripts = scripts.map(|entry| entry.expect("listed").path());
+        let scripts = scripts.filter(|path| path.extension().is_some_and(|end| end == "sh"));
+        let output = Command::new("shellcheck")
+            .args(scripts)
+            .output()
+            .expect("shellcheck is installed");
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{told}");
+    }
+}

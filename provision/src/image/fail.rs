@@ -2,13 +2,15 @@
 //! `REGEX_PROVISION_DIE_AT`, as if the power had gone. A release does not have it.
 
 /// The steps, in the order in which they come.
-pub const STEPS: [&str; 9] = [
+pub const STEPS: [&str; 11] = [
     "base made",
     "filled",
     "configured",
     "packed",
+    "old stage removed",
     "stage kept",
     "layered",
+    "tree",
     "artifacts",
     "manifest",
     "published",

@@ -40,9 +40,8 @@ struct Made {
     tree: Option<PathBuf>,
     kernel: PathBuf,
     initramfs: PathBuf,
-    listing: PathBuf,
-    unpacked: u64,
-    entries: u64,
+    listing_file: PathBuf,
+    listing: Listing,
 }
 
 impl Finish<'_> {
@@ -72,7 +71,7 @@ impl Finish<'_> {
         fs::create_dir(&self.work)
             .with_context(|| format!("cannot make {}", self.work.display()))?;
         let layer = self.layer()?;
-        let mut listing = self.read_listing()?;
+        let mut listing = self.stage.listing()?;
         listing.lay_over(Listing::of(&layer, "")?);
         let listing_file = self.work.join("listing");
         stage::write(&listing_file, listing.to_string().as_bytes())?;
@@ -94,9 +93,8 @@ impl Finish<'_> {
             },
             kernel: self.second_name("kernel")?,
             initramfs: self.second_name("initramfs")?,
-            listing: listing_file,
-            unpacked: listing.bytes(),
-            entries: listing.entries.len() as u64,
+            listing_file,
+            listing,
         })
     }
 
@@ -117,13 +115,6 @@ impl Finish<'_> {
             }
         }
         Ok(layer)
-    }
-
-    fn read_listing(&self) -> anyhow::Result<Listing> {
-        let path = self.stage.file("listing");
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        Listing::parse(&text).with_context(|| path.display().to_string())
     }
 
     /// The packed root: the stage's with the layer behind it.
@@ -181,7 +172,13 @@ impl Finish<'_> {
     fn put(&self, made: &Made, writer: &mut Writer) -> anyhow::Result<Manifest> {
         let root = writer.put_file(&made.root)?;
         if let Some(tree) = &made.tree {
+            let place = self.job.store.tree_path(root.sha256);
+            // One that is whole stays: nodes have it mounted.
+            if place.exists() && made.listing.damage(&place)?.is_some() {
+                writer.remove(&place)?;
+            }
             writer.put_tree(root.sha256, tree)?;
+            fail::here("tree");
         }
         let mut put = |path: &Path| writer.put_file(path);
         let mut maybe = |path: &Option<PathBuf>| -> anyhow::Result<Option<Artifact>> {
@@ -210,13 +207,13 @@ impl Finish<'_> {
                 },
                 sha256: root.sha256,
                 size: root.size,
-                unpacked: made.unpacked,
-                entries: made.entries,
+                unpacked: made.listing.bytes(),
+                entries: made.listing.entries.len() as u64,
             },
             ramdisk,
             tree: made.tree.is_some().then_some(root.sha256),
             without_usr,
-            listing: put(&made.listing)?,
+            listing: put(&made.listing_file)?,
             packages: meta.packages.clone(),
             worker: self.told.clone(),
             inputs: self.inputs,

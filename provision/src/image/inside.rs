@@ -77,7 +77,8 @@ pub fn act(action: Action) -> anyhow::Result<()> {
             command
                 .args(["-t", &kind, "-o", "ro,loop,nosuid,nodev,noexec"])
                 .args([&packed, &mount]);
-            quietly(&mut command, "mount")?;
+            quietly(&mut command, "mount")
+                .context("a kernel with erofs and loop devices is needed")?;
             let everything = Filter::new::<&str>(&[])?;
             tree::copy(&mount, &to, Path::new("/"), &everything).map(drop)
         }

@@ -6,9 +6,9 @@
 //! l 0777 0 0 7 - bin usr/bin
 //! ```
 //!
-//! Kind, mode, owner, group, size, digest, path, and where a link leads. In paths, whatever is not a
-//! printable ASCII character, and `%`, is written as `%XX`. Listings of equal roots are equal bytes, whatever the
-//! times of the files are.
+//! Kind, mode, owner, group, size, digest, path, and where a link leads; or, of a file or directory that has extended attributes
+//! such as capabilities, `+` and the digest of those. In paths, whatever is not a printable ASCII character, and `%`, is
+//! written as `%XX`. Listings of equal roots are equal bytes, whatever the times of the files are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -22,6 +22,7 @@ use anyhow::{Context, bail};
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
+use super::tree;
 use crate::store::Digest;
 
 /// The most entries of a root.
@@ -48,6 +49,8 @@ pub(super) struct Entry {
     pub(super) gid: u32,
     /// Bytes of a file; of a file with several names only where the first of them is.
     pub(super) size: u64,
+    /// The digest of its extended attributes, if it has any.
+    pub(super) extended: Option<Digest>,
 }
 
 /// What an entry is.
@@ -130,6 +133,27 @@ impl Listing {
         self.entries.sort_by(|a, b| a.path.cmp(&b.path));
     }
 
+    /// The first path at which another listing has something else, or only one of them has anything.
+    pub(super) fn first_difference<'a>(&'a self, other: &'a Self) -> Option<&'a str> {
+        let (mut ours, mut theirs) = (self.entries.iter(), other.entries.iter());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) => return None,
+                (Some(one), Some(two)) if one == two => {}
+                (one, two) => {
+                    let paths = [one, two].into_iter().flatten();
+                    return paths.map(|entry| entry.path.as_str()).min();
+                }
+            }
+        }
+    }
+
+    /// The first path at which an unpacked root is not what is listed; none if all of it is. Reads all of it.
+    pub(super) fn damage(&self, root: &Path) -> anyhow::Result<Option<PathBuf>> {
+        let found = Self::of(root, "")?;
+        Ok(self.first_difference(&found).map(|path| root.join(path)))
+    }
+
     /// How many bytes the files have.
     pub(super) fn bytes(&self) -> u64 {
         self.entries.iter().map(|entry| entry.size).sum()
@@ -175,13 +199,15 @@ impl fmt::Display for Entry {
             uid,
             gid,
             size,
+            extended,
         } = self;
         write!(f, "{} {mode:04o} {uid} {gid} {size} ", kind.letter())?;
         match kind {
             Kind::File(digest) => write!(f, "{digest} {path}"),
             Kind::Link(target) => write!(f, "- {path} {target}"),
             Kind::Directory | Kind::Other(_) => write!(f, "- {path}"),
-        }
+        }?;
+        extended.map_or(Ok(()), |digest| write!(f, " +{digest}"))
     }
 }
 
@@ -189,6 +215,13 @@ fn parse_line(line: &str) -> anyhow::Result<Entry> {
     let words: Vec<&str> = line.split(' ').collect();
     let (&[kind, mode, uid, gid, size, digest, path], rest) =
         words.split_first_chunk().context("too few words")?;
+    let (rest, extended) = match (kind, rest) {
+        ("f" | "d", [word]) => {
+            let digest = word.strip_prefix('+').context("too many words")?;
+            (&[][..], Some(digest.parse()?))
+        }
+        _ => (rest, None),
+    };
     let kind = match (kind, rest) {
         ("d", []) => Kind::Directory,
         ("f", []) => Kind::File(digest.parse()?),
@@ -203,6 +236,7 @@ fn parse_line(line: &str) -> anyhow::Result<Entry> {
         uid: uid.parse()?,
         gid: gid.parse()?,
         size: size.parse()?,
+        extended,
     })
 }
 
@@ -235,7 +269,25 @@ fn entry(path: &Path, name: &Path, metadata: &Metadata) -> anyhow::Result<Entry>
         uid: metadata.uid(),
         gid: metadata.gid(),
         size,
+        extended: extended(path, metadata).with_context(failed)?,
     })
+}
+
+fn extended(path: &Path, metadata: &Metadata) -> anyhow::Result<Option<Digest>> {
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Ok(None);
+    }
+    let attributes = tree::extended(path)?;
+    if attributes.is_empty() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    for (name, value) in attributes {
+        bytes.extend(name.as_bytes_with_nul());
+        bytes.extend(value.len().to_le_bytes());
+        bytes.extend(value);
+    }
+    Ok(Some(Digest::of(&bytes)))
 }
 
 /// A path as one word of printable characters.
@@ -303,11 +355,43 @@ mod tests {
     }
 
     #[test]
+    fn the_first_difference_is_found() {
+        let line =
+            |path: &str, size: u64| format!("f 0644 0 0 {size} {} {path}\n", Digest::of(b""));
+        let of = |lines: &[String]| Listing::parse(&lines.concat()).expect("a listing");
+        let listing = of(&[line("a", 1), line("c", 1)]);
+        for (other, expected) in [
+            (of(&[line("a", 1), line("c", 1)]), None),
+            (of(&[line("a", 1), line("c", 2)]), Some("c")),
+            (of(&[line("a", 1), line("b", 1), line("c", 1)]), Some("b")),
+            (of(&[line("c", 1)]), Some("a")),
+            (of(&[line("a", 1)]), Some("c")),
+            (of(&[]), Some("a")),
+        ] {
+            assert_eq!(listing.first_difference(&other), expected);
+            assert_eq!(other.first_difference(&listing), expected);
+        }
+    }
+
+    #[test]
+    fn extended_attributes_are_seen() {
+        let digest = Digest::of(b"attributes");
+        let text = format!(
+            "d 0755 0 0 0 - a +{digest}\nf 0644 0 0 0 {} b +{digest}\n",
+            Digest::of(b"")
+        );
+        let listing = Listing::parse(&text).expect("it is ours");
+        assert_eq!(listing.entries[1].extended, Some(digest));
+        assert_eq!(listing.to_string(), text);
+    }
+
+    #[test]
     fn damaged_listings_are_refused() {
         for text in [
             "x",
             "f 0644 0 0 1 - a",
             "d 0755 0 0 0 - a b",
+            "d 0755 0 0 0 - a +b",
             "d 99 0 0 0 - a",
         ] {
             assert!(Listing::parse(text).is_err(), "{text}");

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::fail;
 use super::stage::Stage;
-use crate::store::{Digest, Store, Writer};
+use crate::store::{Damaged, Digest, Store, Writer};
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -23,8 +23,8 @@ pub struct Pruned {
     pub trees: Vec<Digest>,
     /// What can be made again: paths below the store.
     pub cache: Vec<PathBuf>,
-    /// Images in use whose manifests cannot be read, and why. As long as there are such, no artifact and no tree is removed.
-    pub damaged: BTreeMap<Digest, String>,
+    /// Images in use whose manifests cannot be read. As long as there are such, no artifact and no tree is removed.
+    pub damaged: BTreeMap<Digest, Damaged>,
     /// How many bytes of disk all that takes. What has two names there is counted once.
     pub bytes: u64,
 }

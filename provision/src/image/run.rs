@@ -112,14 +112,15 @@ fn clean(command: &mut Command) {
 /// Runs a command to its end. What it prints is given back; a failure is told with its last
 /// messages.
 pub(super) fn output(command: &mut Command, what: &str, stdin: Stdio) -> anyhow::Result<Vec<u8>> {
-    let mut child = command
+    let child = command
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {what}"))?;
-    // The command holds its ends open for as long as it lives: whoever feeds a child that has ended would wait for ever.
+        .spawn();
+    // The command holds its ends open for as long as it lives: whoever feeds a child that has ended, or was never started, would
+    // wait for ever.
     command.stdin(Stdio::null());
+    let mut child = child.with_context(|| format!("cannot start {what}"))?;
     let messages = child.stderr.take().context("a pipe was asked for")?;
     let messages = thread::spawn(move || last_lines(messages));
     let mut printed = Vec::new();
@@ -195,6 +196,8 @@ fn last_lines(from: impl Read) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
 
     fn sh(script: &str) -> Command {
@@ -228,6 +231,23 @@ mod tests {
         )
         .expect("it works");
         assert_eq!(printed, b"out\n");
+    }
+
+    #[test]
+    fn nobody_feeds_a_program_that_was_never_started() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let mut command = Command::new("/nowhere/program");
+        let error = output(&mut command, "the program", Stdio::from(reader));
+        let error = error.expect_err("it is not there");
+        assert_eq!(error.to_string(), "cannot start the program");
+        // The children of other tests hold all pipes for the moment until they are programs.
+        let mut ends = [PollFd::new(&writer, PollFlags::empty())];
+        let limit = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        poll(&mut ends, Some(&limit)).expect("a pipe can be waited for");
+        assert_eq!(ends[0].revents(), PollFlags::ERR, "somebody may read");
     }
 
     #[test]

@@ -16,8 +16,10 @@ use super::inputs::Inputs;
 use super::kernel::{self, Kernel};
 use super::lint::Finding;
 use super::root::Root;
+use super::run::DEPMOD;
 use super::stage::{self, Stage};
 use super::{customize, equip, fail, inside, modules, pack, policy};
+use crate::initramfs;
 use crate::store::{self, Digest, Manifest};
 
 /// What is to be done in an image.
@@ -46,6 +48,11 @@ pub fn shell(shell: &Shell<'_>) -> anyhow::Result<Ended> {
     let job = shell.job;
     inside::needs_root("a shell in an image")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    if shell.commit {
+        // What is missing at its end would cost all that was done in it.
+        pack::tools(job.image.pack.format)?;
+        DEPMOD.path()?;
+    }
     let temp = job.store.lock()?.temp("shell")?;
     let _alone = if shell.commit {
         Some(alone(job.store, &job.image.name)?)
@@ -57,6 +64,9 @@ pub fn shell(shell: &Shell<'_>) -> anyhow::Result<Ended> {
     fs::create_dir(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let root = Root::new(directory.join("root"));
     pack::unpack(job.store, shell.manifest, root.path())?;
+    if shell.commit {
+        initramfs::busybox(root.path())?;
+    }
     let status = run(&root, shell.command)?;
     if !shell.commit || status != 0 {
         return Ok(Ended {
@@ -113,7 +123,7 @@ fn commit(
     let findings = stage::of_root(job, root, &kernel, None)?;
     refuse_errors(&job.image.name, &findings)?;
     let stage =
-        Stage::open(directory.to_owned())?.context("the stage that was just made is gone")?;
+        Stage::look(directory.to_owned())?.context("the stage that was just made is gone")?;
     let listing = fs::read(stage.file("listing")).context("cannot read the listing")?;
     // The next build sees that this was made in another way, and builds again.
     let mut inputs = Inputs::new("commit");

@@ -12,107 +12,32 @@
 //! kernel, initramfs, listing
 //! ```
 
+mod kept;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, lchown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
+
+pub(super) use kept::Stage;
+use kept::{FILES, Meta, unpacked};
 
 use super::base::{Base, KERNEL_HOOK};
 use super::build::{Job, Wants};
+use super::clean::{self, Cleaning};
 use super::inputs::Inputs;
 use super::kernel::{self, Kernel};
 use super::lint::{self, Expected, Finding};
-use super::listing::Listing;
 use super::root::Root;
 use super::worker::Has;
-use super::{clean, customize, equip, fail, inside, modules, pack, packages, policy, source, tree};
+use super::{customize, equip, fail, inside, modules, pack, packages, policy, source, tree};
 use crate::initramfs::{self, RamdiskRecipe, Recipe};
-use crate::model::image::{FileContent, KernelSource, PackFormat};
+use crate::model::image::{FileContent, KernelSource, PackFormat, Script};
 use crate::model::{AbsPath, HostKeys, Image, ImageSource};
-use crate::store::{Digest, InitramfsContents, Package};
-
-/// What is known of a stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Meta {
-    /// Of each file beside this one its digest.
-    pub(super) files: BTreeMap<String, Digest>,
-    /// The base root in the cache that it was made from, if any.
-    pub(super) base: Option<Digest>,
-    pub(super) kernel_version: String,
-    pub(super) contents: InitramfsContents,
-    pub(super) packages: Vec<Package>,
-    pub(super) has: Has,
-}
-
-/// A stage that is there.
-pub(super) struct Stage {
-    pub(super) directory: PathBuf,
-    pub(super) meta: Meta,
-}
-
-/// The files of a stage that images are made of.
-const FILES: [&str; 7] = [
-    "kernel",
-    "initramfs",
-    "packed",
-    "packed-without-usr",
-    "ramdisk",
-    "ramdisk-without-usr",
-    "listing",
-];
-
-impl Stage {
-    /// Opens the one at this directory; none if it is not there. Reads all of it: what is damaged is an error, for an image made
-    /// of it would have a digest that fits the damage.
-    pub(super) fn open(directory: PathBuf) -> anyhow::Result<Option<Self>> {
-        let Some(stage) = Self::look(directory)? else {
-            return Ok(None);
-        };
-        for (name, digest) in &stage.meta.files {
-            let path = stage.file(name);
-            let (found, _) = File::open(&path)
-                .and_then(Digest::of_reader)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            if found != *digest {
-                bail!(
-                    "{} is damaged: its SHA-256 is {found}, not {digest}",
-                    path.display()
-                );
-            }
-        }
-        Ok(Some(stage))
-    }
-
-    /// Reads what is known of the one at this directory, and nothing else of it.
-    pub(super) fn look(directory: PathBuf) -> anyhow::Result<Option<Self>> {
-        let path = directory.join("meta.json");
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        // One of another version is made again.
-        let Ok(meta) = serde_json::from_slice(&text) else {
-            return Ok(None);
-        };
-        Ok(Some(Self { directory, meta }))
-    }
-
-    pub(super) fn root(&self) -> PathBuf {
-        self.directory.join("root")
-    }
-
-    pub(super) fn layer(&self) -> PathBuf {
-        self.directory.join("layer")
-    }
-
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-}
+use crate::store::{Digest, InitramfsContents};
 
 /// The digest of all that a stage is made from.
 pub(super) fn digest(job: &Job<'_>, base: Option<Digest>) -> anyhow::Result<Digest> {
@@ -147,12 +72,27 @@ fn without_places(image: &Image) -> anyhow::Result<Image> {
         ImageSource::Directory { path, .. }
         | ImageSource::Tar { path }
         | ImageSource::Oci { path, .. } => *path = nowhere.clone(),
-        ImageSource::Debootstrap(_) | ImageSource::Master { .. } => {}
+        ImageSource::Debootstrap(source) => {
+            if let Some(keyring) = &mut source.keyring {
+                *keyring = nowhere.clone();
+            }
+        }
+        ImageSource::Master { .. } => {}
     }
     for file in &mut image.files {
         if let FileContent::Copy(path) = &mut file.content {
             *path = nowhere.clone();
         }
+    }
+    if let Some(Script::File(path)) = &mut image.post_script {
+        *path = nowhere.clone();
+    }
+    if let KernelSource::Files { kernel, modules } = &mut image.kernel {
+        *kernel = nowhere.clone();
+        // What its last part is called is the kernel's release.
+        let release = modules.as_path().file_name();
+        let release = release.and_then(|name| name.to_str()).unwrap_or_default();
+        *modules = format!("/{release}").parse().context("it is a path")?;
     }
     Ok(image)
 }
@@ -212,7 +152,13 @@ pub(super) fn of_root(
     base: Option<Digest>,
 ) -> anyhow::Result<Vec<Finding>> {
     let directory = root.path().parent().context("a root lies in a stage")?;
-    clean::clean(root, job.image.strip_docs, keeps_host_keys(job))?;
+    let cleaning = Cleaning {
+        strip_docs: job.image.strip_docs,
+        keeps_host_keys: keeps_host_keys(job),
+        declared: &job.image.files,
+        tell: job.progress,
+    };
+    clean::clean(root, &cleaning)?;
     inside::make_mount_points(root)?;
     // Whose the source's directory is, and who may look into it, is not the image's affair; and sshd lets nobody into a
     // root that others may write to.
@@ -242,8 +188,7 @@ pub(super) fn of_root(
         tree::clamp_times(&layer, epoch)?;
     }
     pack_all(job, root, kernel, directory)?;
-    let mut listing = Listing::of(root.path(), "")?;
-    listing.lay_over(Listing::of(&layer, "")?);
+    let listing = unpacked(root.path(), &layer)?;
     write(&directory.join("listing"), listing.to_string().as_bytes())?;
     let mut files = BTreeMap::new();
     for name in FILES {

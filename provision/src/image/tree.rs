@@ -1,7 +1,7 @@
 //! Copying directories with everything that belongs to their files: owners, modes, times, links
 //! of both kinds, extended attributes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -19,6 +19,8 @@ const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
 /// What a copy leaves out.
 pub(super) struct Filter {
     patterns: Gitignore,
+    /// Whatever the names by which they are met: device and number.
+    without: BTreeSet<(u64, u64)>,
     /// Not even looked into: other file systems, such as mounted network ones.
     one_file_system: bool,
     /// Whether files go while they are copied, as in a system that runs.
@@ -43,11 +45,19 @@ impl Filter {
             patterns: builder
                 .build()
                 .context("the patterns of what is left out")?,
+            without: BTreeSet::new(),
             one_file_system: false,
             may_vanish: false,
             #[cfg(test)]
             before: None,
         })
+    }
+
+    /// Leaves out these files and directories, by whatever names they are met. What is not there cannot be met.
+    pub(super) fn without(mut self, paths: &[PathBuf]) -> Self {
+        let there = paths.iter().filter_map(|path| fs::metadata(path).ok());
+        self.without = there.map(|it| (it.dev(), it.ino())).collect();
+        self
     }
 
     /// Leaves out what is gone when its turn comes.
@@ -145,6 +155,12 @@ pub(super) fn copy(from: &Path, to: &Path, shown: &Path, filter: &Filter) -> any
             }
             continue;
         };
+        if filter.without.contains(&(metadata.dev(), metadata.ino())) {
+            if is_directory {
+                walk.skip_current_dir();
+            }
+            continue;
+        }
         let place = if below.as_os_str().is_empty() {
             to.to_owned()
         } else {
@@ -224,12 +240,21 @@ fn attributes(from: &Path, place: &Path, metadata: &Metadata) -> anyhow::Result<
 }
 
 fn copy_extended(from: &Path, place: &Path) -> anyhow::Result<()> {
+    for (name, value) in extended(from)? {
+        rustix::fs::lsetxattr(place, &name, &value, XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// The extended attributes of a file that go with it into images, sorted by name.
+pub(super) fn extended(path: &Path) -> anyhow::Result<Vec<(CString, Vec<u8>)>> {
     let mut names = vec![0; MAX_ATTRIBUTE_BYTES];
-    let length = match rustix::fs::llistxattr(from, &mut names[..]) {
+    let length = match rustix::fs::llistxattr(path, &mut names[..]) {
         Ok(length) => length,
-        Err(rustix::io::Errno::NOTSUP) => return Ok(()),
+        Err(rustix::io::Errno::NOTSUP) => 0,
         Err(error) => return Err(io::Error::from(error).into()),
     };
+    let mut found = Vec::new();
     for name in names[..length].split(|&byte| byte == 0) {
         // Capabilities and what users set; access control lists belong to the master's users.
         let is_wanted = name == b"security.capability" || name.starts_with(b"user.");
@@ -238,10 +263,12 @@ fn copy_extended(from: &Path, place: &Path) -> anyhow::Result<()> {
         }
         let name = CString::new(name)?;
         let mut value = vec![0; MAX_ATTRIBUTE_BYTES];
-        let length = rustix::fs::lgetxattr(from, &name, &mut value[..])?;
-        rustix::fs::lsetxattr(place, &name, &value[..length], XattrFlags::empty())?;
+        let length = rustix::fs::lgetxattr(path, &name, &mut value[..]).map_err(io::Error::from)?;
+        value.truncate(length);
+        found.push((name, value));
     }
-    Ok(())
+    found.sort();
+    Ok(found)
 }
 
 /// Sets the time of a file or link itself.

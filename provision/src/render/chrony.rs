@@ -6,12 +6,15 @@ use super::file::{Checker, Effect, File, Place, Service};
 use super::templates::fill;
 use crate::model::Cluster;
 
+/// The master's part.
+// chronyd is confined to /etc/chrony where there is AppArmor.
+pub(super) const MASTER: &str = "/etc/chrony/conf.d/regex-provision.conf";
+
 pub(super) fn files(cluster: &Cluster) -> Option<File> {
     cluster.time.enabled.then(|| File {
-        name: "system/etc/chrony/conf.d/regex-provision.conf".into(),
+        name: format!("system{MASTER}"),
         bytes: master(cluster).into_bytes(),
-        // chronyd is confined to /etc/chrony where there is AppArmor.
-        place: Place::System("/etc/chrony/conf.d/regex-provision.conf".into()),
+        place: Place::System(MASTER.into()),
         mode: 0o644,
         service: Some((Service::Chrony, Effect::Restart)),
         checker: Some(Checker::Chrony),

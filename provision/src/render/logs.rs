@@ -6,6 +6,12 @@ use super::file::{Checker, Effect, File, Place, Service};
 use super::templates::fill;
 use crate::model::{Cluster, Log, LogProtocol};
 
+/// What rsyslog of the master is told.
+pub(super) const RECEIVER: &str = "/etc/rsyslog.d/30-regex-provision.conf";
+
+/// How the files of nodes are rotated on the master.
+pub(super) const ROTATION: &str = "/etc/logrotate.d/regex-provision";
+
 pub(super) fn files(cluster: &Cluster) -> Vec<File> {
     let Log::Master {
         port,
@@ -29,17 +35,17 @@ pub(super) fn files(cluster: &Cluster) -> Vec<File> {
     };
     vec![
         File {
-            name: "system/etc/rsyslog.d/30-regex-provision.conf".into(),
+            name: format!("system{RECEIVER}"),
             bytes: fill("rsyslog-master.conf", receiver).into_bytes(),
-            place: Place::System("/etc/rsyslog.d/30-regex-provision.conf".into()),
+            place: Place::System(RECEIVER.into()),
             mode: 0o644,
             service: Some((Service::Rsyslog, Effect::Restart)),
             checker: Some(Checker::Rsyslog),
         },
         File {
-            name: "system/etc/logrotate.d/regex-provision".into(),
+            name: format!("system{ROTATION}"),
             bytes: fill("logrotate", rotation).into_bytes(),
-            place: Place::System("/etc/logrotate.d/regex-provision".into()),
+            place: Place::System(ROTATION.into()),
             mode: 0o644,
             service: None,
             checker: Some(Checker::Logrotate),

@@ -12,6 +12,9 @@ use super::templates::fill;
 use crate::model::{Cluster, Export, ExportServer, NfsVersion, RootMode, Squash, UsrMode};
 use crate::store::Digest;
 
+/// What the kernel's server is told.
+pub(super) const EXPORTS: &str = "/etc/exports.d/regex-provision.exports";
+
 /// The NFS server on the master, if there is one. Both cannot be, for both want port 2049.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Server {
@@ -73,9 +76,9 @@ pub(super) fn file(cluster: &Cluster) -> Option<File> {
     match server(cluster) {
         Server::None | Server::Both => None,
         Server::Kernel => Some(File {
-            name: "system/etc/exports.d/regex-provision.exports".into(),
+            name: format!("system{EXPORTS}"),
             bytes: kernel(cluster).into_bytes(),
-            place: Place::System("/etc/exports.d/regex-provision.exports".into()),
+            place: Place::System(EXPORTS.into()),
             mode: 0o644,
             service: Some((Service::NfsServer, Effect::Reload)),
             checker: None,

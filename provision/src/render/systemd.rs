@@ -51,14 +51,20 @@ pub(super) fn files(cluster: &Cluster, site: &Site) -> Vec<File> {
 
 fn unit(service: Service, values: Value) -> File {
     let name = service.unit();
+    let place = place(service);
     File {
-        name: format!("system/etc/systemd/system/{name}"),
+        name: format!("system{place}"),
         bytes: fill(name, values).into_bytes(),
-        place: Place::System(format!("/etc/systemd/system/{name}").into()),
+        place: Place::System(place.into()),
         mode: 0o644,
         service: Some((service, Effect::Restart)),
         checker: Some(Checker::Systemd),
     }
+}
+
+/// Where a unit of ours lies on the master.
+pub(super) fn place(service: Service) -> String {
+    format!("/etc/systemd/system/{}", service.unit())
 }
 
 /// A path in a unit, where `%` stands for something else.

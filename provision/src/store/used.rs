@@ -9,11 +9,12 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize, Serializer};
 use walkdir::WalkDir;
 
 use super::{Digest, Store, StoreError};
+use crate::model::ImageName;
 
 /// What must stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,14 +25,50 @@ pub struct InUse {
     pub artifacts: BTreeSet<Digest>,
     /// Trees that those manifests, a generation or a node's last boot name.
     pub trees: BTreeSet<Digest>,
-    /// Manifests of those that cannot be read, and why. What they name is not known: all artifacts and trees are in use then.
-    pub damaged: BTreeMap<Digest, String>,
+    /// Manifests of those that cannot be read. What they name is not known: all artifacts and trees are in use then.
+    pub damaged: BTreeMap<Digest, Damaged>,
+}
+
+/// A manifest that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damaged {
+    /// What is wrong with it.
+    pub why: String,
+    /// Who needs it; nobody, if it may be removed.
+    pub needed_by: BTreeSet<Need>,
+}
+
+/// Who needs something of the store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Need {
+    /// A name: it was published last.
+    #[serde(serialize_with = "as_text")]
+    Name(ImageName),
+    /// A generation: what its directory is called.
+    Generation(String),
+    /// A machine that has booted it last, by its Ethernet address; or a line of the journal that tells more than we know.
+    Machine(String),
+}
+
+fn as_text<S: Serializer>(name: &ImageName, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(name)
+}
+
+/// What is named, and by whom.
+type Named = BTreeMap<Digest, BTreeSet<Need>>;
+
+fn add(named: &mut Named, digests: impl IntoIterator<Item = Digest>, need: &Need) {
+    for digest in digests {
+        named.entry(digest).or_default().insert(need.clone());
+    }
 }
 
 pub(super) fn in_use(store: &Store) -> Result<InUse, StoreError> {
-    let mut named = BTreeSet::new();
+    let mut named = Named::new();
     for name in store.names()? {
-        named.extend(store.published(&name)?);
+        let published = store.published(&name)?;
+        add(&mut named, published, &Need::Name(name));
     }
     let generations = store.generations();
     if generations.exists() {
@@ -39,7 +76,7 @@ pub(super) fn in_use(store: &Store) -> Result<InUse, StoreError> {
     }
     booted(&store.nodes().join("journal"), &mut named)?;
     let mut used = InUse::default();
-    for digest in &named {
+    for (digest, needed_by) in &named {
         if !store.manifest_path(*digest).exists() {
             continue;
         }
@@ -50,7 +87,11 @@ pub(super) fn in_use(store: &Store) -> Result<InUse, StoreError> {
                 used.trees.extend(manifest.tree);
             }
             Err(error) => {
-                used.damaged.insert(*digest, error.to_string());
+                let damaged = Damaged {
+                    why: error.to_string(),
+                    needed_by: needed_by.clone(),
+                };
+                used.damaged.insert(*digest, damaged);
             }
         }
     }
@@ -58,8 +99,8 @@ pub(super) fn in_use(store: &Store) -> Result<InUse, StoreError> {
         used.artifacts.extend(store.artifacts()?);
         used.trees.extend(store.trees()?);
     }
-    used.artifacts.extend(&named);
-    used.trees.extend(&named);
+    used.artifacts.extend(named.keys());
+    used.trees.extend(named.keys());
     used.artifacts
         .retain(|digest| store.artifact_path(*digest).exists());
     used.trees
@@ -105,7 +146,7 @@ struct Forget {
 /// Adds what each node was last told to boot: a node whose root or /usr is mounted over NFS reads it for as long as it runs, also
 /// when another generation is in force. Of a line that says something else than we know, or cannot be read, every digest
 /// is taken.
-fn booted(journal: &Path, into: &mut BTreeSet<Digest>) -> Result<(), StoreError> {
+fn booted(journal: &Path, into: &mut Named) -> Result<(), StoreError> {
     let failed = |error| StoreError::io("read", journal, error);
     let file = match File::open(journal) {
         Ok(file) => file,
@@ -116,7 +157,7 @@ fn booted(journal: &Path, into: &mut BTreeSet<Digest>) -> Result<(), StoreError>
     for line in BufReader::new(file).split(b'\n') {
         let line = line.map_err(failed)?;
         let Ok(line) = serde_json::from_slice::<Line>(&line) else {
-            into.extend(digests_in(&line));
+            add(into, digests_in(&line), &Need::Machine("unknown".into()));
             continue;
         };
         if let Some(Forget { mac }) = line.forget {
@@ -133,25 +174,32 @@ fn booted(journal: &Path, into: &mut BTreeSet<Digest>) -> Result<(), StoreError>
             }
         }
     }
-    into.extend(last.into_values().flat_map(|(_, digests)| digests));
+    for (mac, (_, digests)) in last {
+        add(into, digests, &Need::Machine(mac));
+    }
     Ok(())
 }
 
-/// Adds every digest that a file below the directory names.
-fn digests_below(directory: &Path, into: &mut BTreeSet<Digest>) -> Result<(), StoreError> {
+/// Adds every digest that a file below the directory of generations names.
+fn digests_below(directory: &Path, into: &mut Named) -> Result<(), StoreError> {
     for entry in WalkDir::new(directory) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(directory).to_owned();
             StoreError::io("list", path, error.into())
         })?;
+        let path = entry.path();
+        let below = path.strip_prefix(directory).unwrap_or(path);
+        let number = below.iter().next();
+        let number = number.unwrap_or_default().to_string_lossy().into_owned();
+        let need = Need::Generation(number);
         if entry.file_type().is_file() {
-            let path = entry.path();
             let bytes = fs::read(path).map_err(|error| StoreError::io("read", path, error))?;
-            into.extend(digests_in(&bytes));
+            add(into, digests_in(&bytes), &need);
         } else if entry.file_type().is_symlink()
             && let Ok(target) = fs::read_link(entry.path())
         {
-            into.extend(digests_in(target.as_os_str().as_encoded_bytes()));
+            let target = target.as_os_str().as_encoded_bytes();
+            add(into, digests_in(target), &need);
         }
     }
     Ok(())

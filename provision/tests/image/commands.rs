@@ -1,256 +1,11 @@
-//! `image list|show|diff|lint|prune`, and what is said where something is wrong.
+//! `image list|show|diff|prune`, and what is said where something is wrong.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::rig::{RELEASE, Rig, can_build, text, tiny_root, worker, write};
-
-/// The kinds of what lint finds.
-fn kinds(findings: &serde_json::Value) -> Vec<String> {
-    let mut kinds: Vec<String> = findings
-        .as_array()
-        .expect("an array")
-        .iter()
-        .map(|finding| finding["kind"].as_str().expect("text").to_owned())
-        .collect();
-    kinds.sort();
-    kinds.dedup();
-    kinds
-}
-
-/// Puts into a root what lint should tell, and what it should not.
-fn spoil(root: &Path) {
-    let key = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n";
-    write(&root.join("etc/ssl/private/site.key"), key);
-    write(&root.join("usr/share/doc/about-keys"), key);
-    write(&root.join("data/site.key"), key);
-    write(
-        &root.join("usr/local/signing.asc"),
-        &key.replace("RSA PRIVATE KEY", "PGP PRIVATE KEY BLOCK"),
-    );
-    write(&root.join("etc/gshadow"), "root:*::\nstaff:$6$a$b::\n");
-    // A name that is known, where nobody knows it, and one that is not root's.
-    for (path, owner) in [("usr/local/bin/sudo", 0), ("usr/bin/passwd", 1000)] {
-        let path = root.join(path);
-        write(&path, "x");
-        std::os::unix::fs::chown(&path, Some(owner), None).expect("we are root");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).expect("ours");
-    }
-    write(&root.join("usr/bin/capable"), "x");
-    rustix::fs::lsetxattr(
-        root.join("usr/bin/capable"),
-        "security.capability",
-        &[
-            1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        ],
-        rustix::fs::XattrFlags::empty(),
-    )
-    .expect("we are root");
-    write(
-        &root.join("etc/shadow"),
-        "root:$6$a$b:19000:0:99999:7:::\nann::19000:0:99999:7:::\n",
-    );
-    write(&root.join("usr/bin/surprise"), "x");
-    fs::set_permissions(
-        root.join("usr/bin/surprise"),
-        fs::Permissions::from_mode(0o4755),
-    )
-    .expect("ours");
-    write(&root.join("usr/bin/sudo"), "x");
-    fs::set_permissions(
-        root.join("usr/bin/sudo"),
-        fs::Permissions::from_mode(0o4755),
-    )
-    .expect("ours");
-    write(&root.join("srv/open"), "x");
-    fs::set_permissions(root.join("srv/open"), fs::Permissions::from_mode(0o666)).expect("ours");
-    let units = root.join("etc/systemd/system");
-    write(
-        &units.join("srv-data.mount"),
-        "[Mount]\nWhat=/dev/sdb1\nWhere=/srv/data\n",
-    );
-    fs::create_dir_all(units.join("local-fs.target.wants")).expect("a directory");
-    fs::create_dir_all(units.join("sysinit.target.wants")).expect("a directory");
-    for unit in ["lvm2-monitor.service", "multipathd.service"] {
-        symlink(
-            format!("/usr/lib/systemd/system/{unit}"),
-            units.join("sysinit.target.wants").join(unit),
-        )
-        .expect("a link");
-    }
-    symlink("/dev/null", units.join("multipathd.service")).expect("a link");
-    symlink(
-        "../srv-data.mount",
-        units.join("local-fs.target.wants/srv-data.mount"),
-    )
-    .expect("a link");
-}
-
-#[test]
-fn lint_tells_what_should_be_known() {
-    if !can_build() {
-        return;
-    }
-    let rig = Rig::new();
-    let root = rig.path("root");
-    tiny_root(&root);
-    let clean = rig.import(&root);
-    // Of the drivers the tiny kernel has one.
-    assert_eq!(kinds(&clean["findings"]), ["no-driver"]);
-    assert_eq!(kinds(&rig.json(&["lint", "tiny"])), ["no-driver"]);
-
-    spoil(&root);
-    let built = rig.import(&root);
-    let expected = [
-        "capability",
-        "no-driver",
-        "password",
-        "private-key",
-        "setuid",
-        "waits",
-        "writable",
-    ];
-    assert_eq!(kinds(&built["findings"]), expected);
-    assert_eq!(kinds(&rig.json(&["lint", "tiny"])), expected);
-    let told = rig.run(&["lint", "tiny"]);
-    for words in [
-        "warning: private-key: /data/site.key, /etc/ssl/private/site.key, /usr/local/signing.asc; ",
-        "warning: setuid: /usr/bin/passwd (user 1000), /usr/bin/surprise (user 0), /usr/local/bin/sudo (user 0); ",
-        "warning: capability: /usr/bin/capable; ",
-        "lvm2-monitor.service is switched on",
-        "hashes of passwords in the image, of ann, root, staff",
-        "the unit srv-data.mount mounts a disk",
-        "warning: writable: /srv/open",
-    ] {
-        assert!(told.contains(words), "{words}\n{told}");
-    }
-    assert!(
-        !told.contains("about-keys")
-            && !told.contains("/usr/bin/sudo")
-            && !told.contains("multipathd"),
-        "{told}"
-    );
-    let told = rig.fails(&["lint", "tiny", "--strict"]);
-    assert!(told.contains(" findings in the image tiny"), "{told}");
-}
-
-/// What breaks a root, and what is said of it: name, breaking, message.
-type Break = (&'static str, fn(&Path), &'static str);
-
-#[test]
-fn an_image_that_cannot_work_is_not_published() {
-    if !can_build() {
-        return;
-    }
-    let breaks: [Break; 6] = [
-        (
-            "a link",
-            |root| {
-                fs::remove_file(root.join("sbin")).expect("ours");
-                symlink("usr/nowhere", root.join("sbin")).expect("a link");
-            },
-            "error: merged-usr: /sbin leads to usr/nowhere, not to usr/sbin",
-        ),
-        (
-            "a directory",
-            |root| {
-                fs::remove_file(root.join("bin")).expect("ours");
-                write(&root.join("bin/sh"), "x");
-            },
-            "error: merged-usr: /bin is a directory where others are links into /usr",
-        ),
-        (
-            "a missing link",
-            |root| fs::remove_file(root.join("lib")).expect("ours"),
-            "error: merged-usr: /lib is missing, /usr/lib is there",
-        ),
-        (
-            "no init",
-            |root| fs::remove_file(root.join("usr/sbin/init")).expect("ours"),
-            "error: no-init: there is no program at /sbin/init",
-        ),
-        (
-            "no kernel",
-            |root| fs::remove_dir_all(root.join("boot")).expect("ours"),
-            "the image has no kernel: there is no /boot/vmlinuz-* in it",
-        ),
-        (
-            "no modules",
-            |root| fs::remove_dir_all(root.join("usr/lib/modules")).expect("ours"),
-            "the image has no modules of a kernel that it has in /boot (6.1.0-9-test)",
-        ),
-    ];
-    let rig = Rig::new();
-    let good = rig.path("good");
-    tiny_root(&good);
-    rig.import(&good);
-    let before = rig.published("tiny");
-    for (name, damage, message) in breaks {
-        let root = rig.path(&name.replace(' ', "-"));
-        tiny_root(&root);
-        damage(&root);
-        let told = rig.fails(&["import", "tiny", "--no-worker", "--directory", text(&root)]);
-        assert!(told.contains(message), "{name}: {told}");
-        assert_eq!(rig.published("tiny"), before, "{name}");
-    }
-}
-
-#[test]
-fn a_worker_that_does_not_run_is_found() {
-    if !can_build() {
-        return;
-    }
-    let rig = Rig::new();
-    let root = rig.path("root");
-    tiny_root(&root);
-    let program = rig.path("regex-worker");
-    let import = [
-        "import",
-        "tiny",
-        "--directory",
-        text(&root),
-        "--worker",
-        text(&program),
-    ];
-    let told = rig.fails(&import);
-    assert!(told.contains("cannot read"), "{told}");
-    write(&program, "#!/bin/sh\n");
-    let told = rig.fails(&import);
-    assert!(told.contains("is no program for x86-64"), "{told}");
-    // One for another processor, of which only the number differs.
-    worker(&program, 1);
-    let mut bytes = fs::read(&program).expect("it is there");
-    bytes[18..20].copy_from_slice(&183u16.to_le_bytes());
-    fs::write(&program, bytes).expect("ours");
-    let told = rig.fails(&import);
-    assert!(told.contains("is no program for x86-64"), "{told}");
-    // This test's own program is no worker, and needs a C library that the root does not have.
-    fs::copy(env!("CARGO_BIN_EXE_regex-provision"), &program).expect("a file");
-    let told = rig.fails(&import);
-    assert!(
-        told.contains("which is no regex-worker; name one by --worker"),
-        "{told}"
-    );
-    fs::copy("/usr/bin/tail", &program).expect("a file");
-    let told = rig.fails(&import);
-    assert!(
-        told.contains("which is no regex-worker") || told.contains("needs the C library"),
-        "{told}"
-    );
-    // What stands for a worker fits, but is none.
-    worker(&program, 1);
-    rig.run(&import);
-    let findings: serde_json::Value = {
-        let output = rig.output(&["lint", "tiny", "--json"]);
-        assert_eq!(output.status.code(), Some(2));
-        serde_json::from_slice(&output.stdout).expect("JSON")
-    };
-    assert_eq!(kinds(&findings), ["no-driver", "no-nfs", "worker"]);
-    let told = rig.fails(&["lint", "tiny"]);
-    assert!(told.contains("1 error in the image tiny"), "{told}");
-}
+use crate::rig::{RELEASE, Rig, can_build, text, tiny_root, write};
 
 #[test]
 fn images_are_listed_shown_and_compared() {
@@ -452,6 +207,7 @@ fn limits_and_wrong_names_are_told_before_anything_is_done() {
     );
 
     // Without root nothing is begun.
+    rig.run(&["import", "small", "--no-worker", "--directory", text(&root)]);
     fs::set_permissions(rig.directory.path(), fs::Permissions::from_mode(0o777)).expect("ours");
     // The target directory may lie where others cannot look.
     let program = rig.path("regex-provision");
@@ -472,10 +228,110 @@ fn limits_and_wrong_names_are_told_before_anything_is_done() {
         &["image", "prune"],
         "Permission denied (os error 13); run it with sudo",
     );
+    refused(
+        &["image", "shell", "small", "--commit"],
+        "a shell in an image needs root",
+    );
+    refused(
+        &["image", "lint", "small"],
+        "looking into an image needs root",
+    );
+    assert_eq!(rig.names("tmp"), Vec::<String>::new());
     fs::remove_dir_all(rig.store()).expect("ours");
     refused(&["image", "build", "tiny"], "building an image needs root");
+    let directory = ["image", "import", "tiny", "--directory", text(&root)];
+    refused(&directory, "building an image needs root");
+    let master = ["image", "import", "tiny", "--master"];
+    refused(&master, "building an image needs root");
     refused(&["serve"], "running dnsmasq needs root");
     assert!(!rig.store().exists());
+}
+
+/// What is missing at the end of a build, or of a session, is known at its beginning.
+#[test]
+fn missing_programs_are_told_before_anything_is_done() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    rig.import(&root);
+    rig.cluster(
+        "[image.debian]\nworker = false\nsource = { kind = \"debootstrap\", suite = \"bookworm\" }\n",
+    );
+    let fails = |hide: &str, arguments: &[&str]| {
+        let command = rig.command(arguments);
+        let output = Command::new("unshare")
+            .args([
+                "--mount",
+                "sh",
+                "-ec",
+                &format!("{hide}; exec \"$@\""),
+                "sh",
+            ])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(rig.directory.path())
+            .output()
+            .expect("unshare is there");
+        let told = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        told
+    };
+    let no_depmod =
+        "for d in /usr/local/sbin /usr/sbin /sbin; do mount -t tmpfs tmpfs \"$d\"; done";
+    let depmod = "there is no depmod on this machine; install the Debian package kmod";
+    let import = ["import", "tiny", "--no-worker", "--directory", text(&root)];
+    let told = fails(no_depmod, &import);
+    assert!(told.contains(depmod) && told.lines().count() == 1, "{told}");
+    let told = fails(no_depmod, &["shell", "tiny", "--commit", "--", "/bin/true"]);
+    assert!(
+        told.contains(depmod) && !told.contains("unpacking"),
+        "{told}"
+    );
+    let no_busybox = "mount --bind /usr/bin/true /bin/busybox";
+    let told = fails(no_busybox, &["build", "debian"]);
+    assert!(told.contains("no static x86-64 busybox"), "{told}");
+    assert!(!told.contains("mmdebstrap"), "{told}");
+}
+
+/// A kernel that cannot mount is not to blame for what happens after the mount.
+#[test]
+fn only_a_mount_that_fails_asks_for_another_kernel() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    rig.cluster(&format!(
+        "[image.tiny]\nworker = false\nformat = \"erofs\"\nsource = {{ kind = \"directory\", path = \"{}\" }}\n",
+        root.display()
+    ));
+    let built = rig.json(&["build", "tiny"]);
+    let packed = rig.artifact(&built["manifest"]["root"]["sha256"]);
+    let mount = rig.path("mount");
+    fs::create_dir(&mount).expect("a directory");
+    write(&rig.path("garbage"), "no file system");
+    let fails = |packed: &Path, to: &Path| {
+        let output = Command::new("unshare")
+            .args(["--mount", env!("CARGO_BIN_EXE_regex-provision")])
+            .args(["inside", "copy", text(packed), "erofs"])
+            .args([text(&mount), text(to)])
+            .output()
+            .expect("unshare is there");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let kernel = "a kernel with erofs and loop devices is needed";
+    let told = fails(&rig.path("garbage"), &rig.path("to"));
+    assert!(told.contains(kernel), "{told}");
+    let told = fails(&packed, &rig.path("nowhere/to"));
+    assert!(
+        told.contains("cannot copy") && !told.contains(kernel),
+        "{told}"
+    );
 }
 
 #[test]
@@ -532,10 +388,7 @@ fn one_damaged_image_does_not_hide_the_others() {
     let other = import("other");
     let digest = other["digest"].as_str().expect("text");
     let manifest = rig.store().join(format!("manifests/{digest}.json"));
-    let mut bytes = fs::read(&manifest).expect("it is there");
-    let last = bytes.len() - 2;
-    bytes[last] ^= 1;
-    fs::write(&manifest, bytes).expect("we are root");
+    spoil_end(&manifest);
 
     let output = rig.output(&["list"]);
     let (listed, told) = (
@@ -548,6 +401,7 @@ fn one_damaged_image_does_not_hide_the_others() {
         "{listed}"
     );
     assert!(told.contains(digest), "{told}");
+    assert!(told.contains("needed by the name other, until"), "{told}");
     // What it names cannot be known: nothing of that kind is removed.
     let artifacts = rig.names("artifacts");
     let told = rig.fails(&["prune"]);
@@ -563,6 +417,72 @@ fn one_damaged_image_does_not_hide_the_others() {
     assert!(rig.names("artifacts").len() < artifacts.len());
 }
 
+/// Who needs an image that cannot be read is told, and what ends that: to build it again does not for all of them.
+#[test]
+fn of_a_damaged_image_it_is_told_who_needs_it() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let root = rig.path("root");
+    tiny_root(&root);
+    let old = rig.import(&root);
+    write(&root.join("etc/motd"), "new");
+    rig.import(&root);
+    let digest = old["digest"].as_str().expect("text");
+    let manifest = rig.store().join(format!("manifests/{digest}.json"));
+    spoil_end(&manifest);
+    let (list, all) = (["list"], ["list", "--all"]);
+    rig.run(&list);
+    let told = rig.fails(&all);
+    assert!(told.contains("nobody needs it"), "{told}");
+
+    let generations = rig.store().join("generations");
+    let named = format!("{{\"tiny\":\"{digest}\"}}\n");
+    write(&generations.join("4/images.json"), &named);
+    write(&generations.join("5/images.json"), "{}");
+    symlink("5", generations.join("current")).expect("a link");
+    let mac = "52:54:00:00:00:01";
+    let heard = format!(
+        r#"{{"boot":{{"mac":"{mac}","boot":{{"number":1,"offer":{{"manifest":"{digest}"}}}}}}}}"#
+    );
+    write(&rig.store().join("nodes/journal"), &(heard + "\n"));
+    for command in [&list[..], &["prune"], &["prune", "--dry-run"]] {
+        let told = rig.fails(command);
+        let four = format!(
+            "needed by generation 4, until 20 newer ones are applied; or remove {},",
+            generations.join("4").display()
+        );
+        assert!(told.contains(&four), "{told}");
+        assert!(
+            told.contains(&format!("needed by the machine {mac}")),
+            "{told}"
+        );
+        assert!(!told.contains("needed by the name"), "{told}");
+    }
+    // As told.
+    fs::remove_dir_all(generations.join("4")).expect("ours");
+    fs::remove_file(rig.store().join("nodes/journal")).expect("ours");
+    write(&generations.join("5/images.json"), &named);
+    let told = rig.fails(&list);
+    assert!(
+        told.contains("needed by generation 5, which is in force"),
+        "{told}"
+    );
+    write(&generations.join("5/images.json"), "{}");
+    rig.run(&list);
+    rig.run(&["prune"]);
+    assert!(!manifest.exists());
+}
+
+/// Changes a byte near the end of a file.
+fn spoil_end(path: &Path) {
+    let mut bytes = fs::read(path).expect("it is there");
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    fs::write(path, bytes).expect("we are root");
+}
+
 /// What an image is made from counts, not where that lies.
 #[test]
 fn the_same_from_another_place_is_the_same_image() {
@@ -575,6 +495,25 @@ fn the_same_from_another_place_is_the_same_image() {
     tiny_root(&two);
     let first = rig.import(&one);
     let second = rig.import(&two);
+    assert_eq!(first["digest"], second["digest"]);
+    assert_eq!(second["new"], false);
+
+    // All that is read on the master, in two places.
+    let declare = |place: &Path| {
+        write(&place.join("script"), "#!/bin/sh\ntouch /etc/from-script\n");
+        write(&place.join("file"), "text");
+        rig.cluster(&format!(
+            "[image.tiny]\nworker = false\nsource = {{ kind = \"directory\", path = \"{0}\" }}\n\
+             post-script = \"{0}/script\"\n\
+             kernel = {{ file = \"{0}/boot/vmlinuz-{RELEASE}\", modules = \"{0}/usr/lib/modules/{RELEASE}\" }}\n\
+             [[image.tiny.file]]\npath = \"/etc/copied\"\ncopy = \"{0}/file\"\n",
+            place.display()
+        ));
+        rig.json(&["build", "tiny"])
+    };
+    let first = declare(&one);
+    assert_eq!(first["new"], true);
+    let second = declare(&two);
     assert_eq!(first["digest"], second["digest"]);
     assert_eq!(second["new"], false);
 }

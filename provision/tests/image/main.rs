@@ -7,6 +7,8 @@ mod commands;
 mod debian;
 mod faults;
 mod import;
+mod lint;
+mod master;
 mod oci;
 mod reproducible;
 mod rig;

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use crate::rig::{Rig, can_build, text, tiny_root, write};
 
 /// A layout directory that is filled step by step.
-struct Layout {
+pub(crate) struct Layout {
     directory: PathBuf,
 }
 
 impl Layout {
-    fn new(rig: &Rig, name: &str) -> Self {
+    pub(crate) fn new(rig: &Rig, name: &str) -> Self {
         let directory = rig.path(name);
         fs::create_dir_all(directory.join("blobs/sha256")).expect("a directory");
         write(
@@ -36,7 +36,7 @@ impl Layout {
     }
 
     /// A layer of a directory, compressed as `option` says.
-    fn layer(&self, from: &Path, option: &str) -> Value {
+    pub(crate) fn layer(&self, from: &Path, option: &str) -> Value {
         let packed = Command::new("tar")
             .args(["--create", option, "--file", "-", "-C", text(from), "."])
             .output()
@@ -45,7 +45,12 @@ impl Layout {
         self.blob(&packed.stdout, "application/vnd.oci.image.layer.v1.tar")
     }
 
-    fn manifest(&self, layers: &[Value], name: Option<&str>, architecture: &str) -> Value {
+    pub(crate) fn manifest(
+        &self,
+        layers: &[Value],
+        name: Option<&str>,
+        architecture: &str,
+    ) -> Value {
         let value = json!({"schemaVersion": 2, "layers": layers, "config": self.json(&json!({}), "config")});
         let mut descriptor = self.json(&value, "application/vnd.oci.image.manifest.v1+json");
         descriptor["platform"] = json!({"architecture": architecture, "os": "linux"});
@@ -55,7 +60,7 @@ impl Layout {
         descriptor
     }
 
-    fn index(&self, manifests: &[Value]) {
+    pub(crate) fn index(&self, manifests: &[Value]) {
         let index = json!({"schemaVersion": 2, "manifests": manifests});
         write(&self.directory.join("index.json"), &index.to_string());
     }

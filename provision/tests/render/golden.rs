@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::Read;
+use std::path::PathBuf;
 
 use regexctl_provision::render::overlay::{self, Content};
-use regexctl_provision::render::{Place, ipxe, obstacles, render};
+use regexctl_provision::render::{Place, ipxe, obstacles, places_in_system, render};
 
 use crate::fixture::{
     EXTERNAL, FULL, PROXY, STATIC, digest, images, key, lab, overlay_digest, parse, rendered, site,
@@ -88,6 +89,21 @@ fn ipxe_scripts() {
     let waiting = ipxe::waiting_script(&cluster, &images).expect("there is an image");
     writeln!(scripts, "{waiting}\n{}", ipxe::refused_script(&cluster)).expect("a String");
     insta::assert_snapshot!(named(&scripts));
+}
+
+/// Of what is not among them a copy of the master's system would get what is the master's.
+#[test]
+fn all_places_in_the_system_are_told() {
+    let told: BTreeSet<PathBuf> = places_in_system().map(PathBuf::from).collect();
+    let used: BTreeSet<PathBuf> = [lab(FULL, "kernel"), lab(FULL, "ganesha")]
+        .iter()
+        .flat_map(rendered)
+        .filter_map(|file| match file.place {
+            Place::System(path) => Some(path),
+            Place::Generation | Place::Link | Place::Block(_) => None,
+        })
+        .collect();
+    assert_eq!(told, used);
 }
 
 #[test]

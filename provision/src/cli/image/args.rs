@@ -86,7 +86,8 @@ pub(in crate::cli) struct BuildArgs {
 ///
 /// If cluster.toml has a section for the image, the rest of it (packages, files, users, services, worker) applies. What
 /// belongs to one machine alone is removed: machine id, host keys, logs, udev's memory of interfaces. Of the running system
-/// also passwords, network settings, mounts, private keys and what people keep in /home and /root are left out.
+/// also passwords, network settings, mounts, private keys, the services of a master (DHCP, TFTP, NFS) and what people keep in
+/// /home and /root are left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

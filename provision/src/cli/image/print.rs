@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::super::output::{counted, table};
+use crate::apply::KEPT_GENERATIONS;
 use crate::image::{Change, Contents, Difference};
 use crate::initramfs;
-use crate::store::{Digest, Manifest};
+use crate::store::{Damaged, Digest, Manifest, Need, Store};
 
 /// A number of bytes, rounded: `86.3 MB`.
 pub(super) fn bytes(count: u64) -> String {
@@ -39,6 +40,47 @@ pub(super) fn time(seconds: u64) -> String {
         rest / 3_600,
         rest % 3_600 / 60
     )
+}
+
+/// Manifests that cannot be read: what each of them is needed by, and what ends that.
+pub(super) fn damaged<'a>(store: &Store, all: impl Iterator<Item = &'a Damaged>) -> String {
+    let current = std::fs::read_link(store.generations().join("current"));
+    let current = current.ok().and_then(|to| Some(to.file_name()?.to_owned()));
+    let mut text = String::new();
+    for Damaged { why, needed_by } in all {
+        writeln!(text, "  {why}").expect("writing to a String cannot fail");
+        if needed_by.is_empty() {
+            text.push_str("    nobody needs it; `regex-provision image prune` removes it\n");
+        }
+        for need in needed_by {
+            let told = match need {
+                Need::Name(name) => {
+                    format!(
+                        "the name {name}, until `regex-provision image build {name}`, or the same import again"
+                    )
+                }
+                Need::Generation(number)
+                    if current.as_deref() == Some(std::ffi::OsStr::new(number)) =>
+                {
+                    format!(
+                        "generation {number}, which is in force, until the image is built again and `regex-provision apply`"
+                    )
+                }
+                Need::Generation(number) => format!(
+                    "generation {number}, until {KEPT_GENERATIONS} newer ones are applied; or remove {}, to which nobody can go \
+                     back",
+                    store.generations().join(number).display()
+                ),
+                Need::Machine(mac) => format!(
+                    "the machine {mac}, which has booted it, until it boots another one; or, if it is not in cluster.toml, until \
+                     `regex-provision node forget {mac}`"
+                ),
+            };
+            writeln!(text, "    needed by {told}").expect("writing to a String cannot fail");
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
 }
 
 /// An image and its contents.

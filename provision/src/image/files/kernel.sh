@@ -19,9 +19,20 @@ fi
 work=$root/.regexctl-kernel
 mkdir "$work"
 cd "$work"
+# Where links cannot be made, copies are. A link that is there already is the same file to cp.
+from_cache() {
+    find "$KERNEL_CACHE/" -maxdepth 1 -name 'linux-*.deb' -exec cp -l -t . {} + 2>/dev/null ||
+        find "$KERNEL_CACHE/" -maxdepth 1 -name 'linux-*.deb' -exec cp --remove-destination -t . {} +
+}
+into_cache() {
+    sum=$(sha256sum "$1")
+    grep -qxF "$sum" "$KERNEL_CACHE/SHA256SUMS" || echo "$sum" >>"$KERNEL_CACHE/SHA256SUMS"
+    # What came from there is a second link to the same file, which cp alone refuses.
+    cp --remove-destination "$1" "$KERNEL_CACHE/"
+}
+# One build at a time uses the cache.
 if [ -n "${KERNEL_CACHE:-}" ]; then
-    find "$KERNEL_CACHE" -maxdepth 1 -name 'linux-*.deb' -exec cp -l -t . {} + 2>/dev/null ||
-        find "$KERNEL_CACHE" -maxdepth 1 -name 'linux-*.deb' -exec cp -t . {} +
+    (flock --timeout 600 9 && from_cache) 9<"$KERNEL_CACHE/"
 fi
 # What is here already, and is what apt wants, is not fetched again. This user may read the directory, _apt may not.
 # shellcheck disable=SC2086 # a list of names
@@ -38,9 +49,7 @@ for package in $packages; do
     tar -xf plain.tar -C "$root" --keep-directory-symlink --exclude='./usr/share/*'
     rm plain.tar
     if [ -n "${KERNEL_CACHE:-}" ]; then
-        # What came from there is a second link to the same file, which cp alone refuses.
-        sha256sum "${file#./}" >>"$KERNEL_CACHE/SHA256SUMS"
-        cp --remove-destination "$file" "$KERNEL_CACHE/"
+        (flock --timeout 600 9 && into_cache "${file#./}") 9<"$KERNEL_CACHE/"
     fi
 done
 mkdir -p "$root/var/lib/regexctl"

@@ -2,10 +2,10 @@
 # Tells the boot server how far this node has come: stage system|worker|worker-ended|worker-kept-back
 #
 # Needs bash and coreutils only. The initramfs has left whom to tell in boot.env. A report that cannot be delivered is tried a few
-# times and then dropped: nothing waits for it.
+# times and then dropped. The worker is started again only when its report is through, so each attempt ends in time.
 
 ATTEMPTS=5
-LIMIT=5 # seconds an attempt may take
+LIMIT=5 # seconds an attempt may take, from the connection to the answer
 
 RP_SERVER='' RP_MAC='' RP_BOOT=''
 # shellcheck disable=SC1091 # made by the initramfs
@@ -21,14 +21,15 @@ form() {
     printf %s "${text// /+}"
 }
 
-# One request over bash's own TCP. The first line of the answer says whether it was taken.
+# One request over bash's own TCP, whose connections have no limit of time. The first line of the answer says whether it was taken.
 post() {
-    local address=${RP_SERVER#*://} path=/stage/$RP_MAC body=$1 status
+    # A length is one of bytes.
+    local address=${RP_SERVER#*://} path=/stage/$RP_MAC body=$1 status LC_ALL=C
     address=${address%%/*}
     exec 3<>"/dev/tcp/${address%:*}/${address##*:}" || return 1
     printf 'POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s' \
         "$path" "$address" "${#body}" "$body" >&3
-    read -r -t "$LIMIT" status <&3 && [[ $status == HTTP/1.?\ 2* ]]
+    read -r status <&3 && [[ $status == HTTP/1.?\ 2* ]]
 }
 
 # report STAGE OK PERCENT MESSAGE
@@ -36,7 +37,7 @@ report() {
     local body attempt
     body="boot=$(form "$RP_BOOT")&stage=$1&ok=$2&percent=$3&message=$(form "$4")"
     for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
-        (post "$body") 2>/dev/null && return
+        timeout "$LIMIT" "$BASH" "$0" post "$body" 2>/dev/null && return
         sleep "$attempt"
     done
 }
@@ -54,6 +55,11 @@ memory() {
 }
 
 case ${1:-} in
+post)
+    # One attempt, which is this script again.
+    post "${2:-}"
+    exit
+    ;;
 system)
     report system 1 100 "up for $(cut -d ' ' -f 1 /proc/uptime) s; $(uname -r); $(memory)"
     ;;
