@@ -271,10 +271,11 @@ impl Site {
     /// Whether dnsmasq has sent this loader to a machine, by its own log.
     pub(crate) fn has_sent(&self, loader: &str, machine: &Machine) -> bool {
         let log = fs::read(self.serve_log()).expect("serve has a log");
-        let line = format!("/tftp/{loader} to {}", machine.address());
+        // Behind it stands which daemon says so.
+        let sent = format!("/tftp/{loader} to {} ", machine.address());
         String::from_utf8_lossy(&log)
             .lines()
-            .any(|said| said.contains("sent ") && said.trim_end().ends_with(&line))
+            .any(|line| line.contains(": sent /") && line.contains(&sent))
     }
 
     /// A command of regex-provision that must succeed.

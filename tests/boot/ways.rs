@@ -163,7 +163,7 @@ impl Run {
         drop(slow);
         self.is_up(&rack.own, "ipxe.efi");
         self.site.log_in("pxelinux,syslinux,grub,own");
-        self.host_keys_are_kept(rack);
+        host_keys_are_kept(rack);
         let hangs = rack.hangs.name;
         let reason = self
             .site
@@ -189,27 +189,6 @@ impl Run {
             self.site.has_sent(loader, machine),
             "{name} was not sent {loader}"
         );
-    }
-
-    /// Nodes show the keys that the master keeps for them.
-    fn host_keys_are_kept(&self, rack: &Rack) {
-        for machine in [&rack.pxelinux, &rack.syslinux, &rack.grub, &rack.own] {
-            let shown = rig::run("ssh-keyscan", &["-t", "ed25519", &machine.address()]);
-            let kept = site::store().join(format!(
-                "hostkeys/{}/ssh_host_ed25519_key.pub",
-                machine.name
-            ));
-            let kept = fs::read_to_string(kept).expect("apply has made it");
-            let key = kept
-                .split(' ')
-                .nth(1)
-                .expect("a public key has three words");
-            assert!(
-                shown.contains(key),
-                "{}: {shown} instead of {kept}",
-                machine.name
-            );
-        }
     }
 
     /// Makes images of what exists, for the nodes that are to come.
@@ -311,6 +290,27 @@ impl Run {
             node["boot"]["number"],
             before + 1,
             "{name} had to try again: {node:#}"
+        );
+    }
+}
+
+/// Nodes show the keys that the master keeps for them.
+fn host_keys_are_kept(rack: &Rack) {
+    for machine in [&rack.pxelinux, &rack.syslinux, &rack.grub, &rack.own] {
+        let shown = rig::run("ssh-keyscan", &["-t", "ed25519", &machine.address()]);
+        let kept = site::store().join(format!(
+            "hostkeys/{}/ssh_host_ed25519_key.pub",
+            machine.name
+        ));
+        let kept = fs::read_to_string(kept).expect("apply has made it");
+        let key = kept
+            .split(' ')
+            .nth(1)
+            .expect("a public key has three words");
+        assert!(
+            shown.contains(key),
+            "{}: {shown} instead of {kept}",
+            machine.name
         );
     }
 }
