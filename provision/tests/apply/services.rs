@@ -309,10 +309,11 @@ fn what_answers_must_be_the_service_itself() {
     idle.kill().expect("it is ours");
     idle.wait().expect("it is ours");
     let error = format!("{:#}", anyhow(error));
-    let holder = format!("does not come up: process {} (", std::process::id());
+    // It is this process, or one that another test has begun to start, which has its files for a moment.
+    let holder = "does not come up: process ";
     let where_to = format!(") listens at {address} already; end it");
     assert!(
-        error.contains(&holder) && error.contains(&where_to),
+        error.contains(holder) && error.contains(&where_to),
         "{error}"
     );
 
