@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::super::root::Root;
 use super::Findings;
@@ -42,15 +42,8 @@ pub(super) fn look(root: &Root, host_keys: bool, findings: &mut Findings) -> any
     use std::os::unix::fs::MetadataExt as _;
     let (mut keys, mut rights, mut writable) = (Vec::new(), Vec::new(), Vec::new());
     let mut capable = Vec::new();
-    for entry in WalkDir::new(root.path()).min_depth(1) {
-        let entry = entry.with_context(|| format!("cannot list {}", root.path().display()))?;
-        let below = entry
-            .path()
-            .strip_prefix(root.path())
-            .unwrap_or(entry.path());
-        let metadata = entry
-            .metadata()
-            .with_context(|| format!("cannot look at {}", entry.path().display()))?;
+    for entry in entries(root) {
+        let (entry, below, metadata) = &entry?;
         let shown = || format!("/{}", below.display());
         let mode = metadata.mode();
         if metadata.is_symlink() {
@@ -71,14 +64,14 @@ pub(super) fn look(root: &Root, host_keys: bool, findings: &mut Findings) -> any
             None
         };
         if let Some((kind, id)) = gains
-            && !is_distributions(below, &metadata)
+            && !is_distributions(below, metadata)
         {
             rights.push(format!("{} ({kind} {id})", shown()));
         }
-        if has_capability(entry.path())? && !is_distributions(below, &metadata) {
+        if has_capability(entry.path())? && !is_distributions(below, metadata) {
             capable.push(shown());
         }
-        if may_be_key(below, &metadata) && has_private_key(entry.path())? {
+        if may_be_key(below, metadata) && has_private_key(entry.path())? {
             let is_host_key = below.starts_with("etc/ssh") && name.starts_with("ssh_host_");
             if !(host_keys && is_host_key) {
                 keys.push(shown());
@@ -116,6 +109,24 @@ pub(super) fn look(root: &Root, host_keys: bool, findings: &mut Findings) -> any
     Ok(())
 }
 
+/// All that is in a root, in order: the entry, its path below the root, and what is known of it.
+fn entries(root: &Root) -> impl Iterator<Item = anyhow::Result<(DirEntry, PathBuf, fs::Metadata)>> {
+    let top = root.path();
+    WalkDir::new(top)
+        .min_depth(1)
+        .sort_by_file_name()
+        .into_iter()
+        .map(move |entry| {
+            let entry = entry.with_context(|| format!("cannot list {}", top.display()))?;
+            let path = entry.path();
+            let below = path.strip_prefix(top).unwrap_or(path).to_owned();
+            let metadata = entry
+                .metadata()
+                .with_context(|| format!("cannot look at {}", path.display()))?;
+            Ok((entry, below, metadata))
+        })
+}
+
 /// Whether a program with rights is one that distributions give them to, where they do: a user's `sudo` is not.
 fn is_distributions(below: &Path, metadata: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -144,17 +155,10 @@ fn may_be_key(below: &Path, metadata: &fs::Metadata) -> bool {
 /// The files in a root that are private keys, relative to it.
 pub(in super::super) fn private_keys(root: &Root) -> anyhow::Result<Vec<PathBuf>> {
     let mut keys = Vec::new();
-    for entry in WalkDir::new(root.path()).min_depth(1).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("cannot list {}", root.path().display()))?;
-        let below = entry
-            .path()
-            .strip_prefix(root.path())
-            .unwrap_or(entry.path());
-        let metadata = entry
-            .metadata()
-            .with_context(|| format!("cannot look at {}", entry.path().display()))?;
-        if may_be_key(below, &metadata) && has_private_key(entry.path())? {
-            keys.push(below.to_owned());
+    for entry in entries(root) {
+        let (entry, below, metadata) = &entry?;
+        if may_be_key(below, metadata) && has_private_key(entry.path())? {
+            keys.push(below.clone());
         }
     }
     Ok(keys)
