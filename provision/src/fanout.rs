@@ -15,6 +15,7 @@ use std::io::{self, ErrorKind, Read as _, Seek as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 pub use gather::{Gathered, Group, MAX_NODE_OUTPUT_BYTES, MAX_OUTPUT_BYTES};
@@ -37,7 +38,11 @@ const LOST: [&str; 4] = [
 /// What ssh says where the one that it jumps over has said why.
 const JUMP_FAILED: &str = "Connection closed by UNKNOWN ";
 
-/// What `scp` says behind the reason that its `ssh` has given.
+/// What ssh tells with this alone, however little it is to say: why it gives a connection up that there was. That is
+/// at the level of information, where a node's banner is, too.
+const WHY_IT_GIVES_UP: &str = "LogVerbose=*:sshpkt_vfatal():*,*:server_alive_check():*";
+
+/// What `scp` says behind the reason that its `ssh` has given; alone where a connection that there was has ended.
 const SCP_LAST_LINES: [&str; 2] = ["scp: Connection closed", "lost connection"];
 
 /// How nodes are logged in to.
@@ -91,6 +96,9 @@ impl fmt::Display for Outcome {
         }
     }
 }
+
+/// How long `ssh` may take to say whether it knows an option.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is heard of a node.
 #[derive(Debug)]
@@ -255,7 +263,11 @@ impl OwnWords {
         let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         // Options stand in front.
         let mut with = Command::new(command.get_program());
-        with.arg("-E").arg(path).args(arguments);
+        with.arg("-E").arg(path);
+        if knows_log_verbose() {
+            with.args(["-o", WHY_IT_GIVES_UP]);
+        }
+        with.args(arguments);
         *command = with;
         Some(Self(memory))
     }
@@ -268,6 +280,17 @@ impl OwnWords {
         last.add(&words);
         Some(last)
     }
+}
+
+/// Whether the `ssh` here takes [`WHY_IT_GIVES_UP`]: OpenSSH 8.5 (2021) and later.
+fn knows_log_verbose() -> bool {
+    static KNOWS: OnceLock<bool> = OnceLock::new();
+    *KNOWS.get_or_init(|| {
+        let mut version = Command::new("ssh");
+        version.args(["-o", WHY_IT_GIVES_UP, "-V"]);
+        let end = process::run(&mut version, Some(VERSION_TIMEOUT), &mut |_, _| {});
+        matches!(end, Ok(End::Exited(status)) if status.success())
+    })
 }
 
 fn outcome(
@@ -295,7 +318,9 @@ fn outcome(
 impl Said {
     /// What a status of 255 means.
     fn failed(&self) -> Outcome {
-        let is_lost = |line: &str| LOST.iter().any(|begin| line.starts_with(begin));
+        let is_lost = |line: &str| {
+            LOST.iter().any(|begin| line.starts_with(begin)) || SCP_LAST_LINES.contains(&line)
+        };
         let errors = self.errors.text();
         let words = match &self.own {
             // Of a connection that the other side ends ssh speaks on standard error.
@@ -332,7 +357,12 @@ impl LastLine {
         let text = String::from_utf8_lossy(&self.0);
         let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
         let line = lines().rfind(|line| !SCP_LAST_LINES.contains(line));
-        line.or_else(|| lines().next_back()).map(str::to_owned)
+        let line = line.or_else(|| lines().next_back())?;
+        // What is told by itself begins with the place in the source: `packet.c:sshpkt_vfatal():1943 (pid=7): `.
+        let place = line
+            .split_once("(pid=")
+            .and_then(|(_, rest)| rest.split_once("): "));
+        Some(place.map_or(line, |(_, words)| words).to_owned())
     }
 }
 
@@ -373,6 +403,56 @@ mod tests {
             command_line(&["df -h | tail -1".to_owned()]),
             "df -h | tail -1"
         );
+    }
+
+    #[test]
+    fn a_lost_connection_is_no_login_that_failed() {
+        let ended = |own: Option<&str>, errors: &str| {
+            let mut said = Said::default();
+            said.errors.add(errors.as_bytes());
+            said.own = own.map(|words| LastLine(words.as_bytes().to_vec()));
+            said.failed().to_string()
+        };
+        // As OpenSSH 9.2 printed it, behind `-E` and on standard error; last, its scp.
+        for (own, errors, told) in [
+            (
+                Some(
+                    "packet.c:sshpkt_vfatal():1943 (pid=17529): client_loop: ssh_packet_write_poll: Connection to 10.0.0.11 port 22: Broken pipe\n",
+                ),
+                "",
+                "the connection was lost: client_loop: ssh_packet_write_poll: Connection to 10.0.0.11 port 22: Broken pipe",
+            ),
+            (
+                Some(
+                    "clientloop.c:server_alive_check():503 (pid=17859): Timeout, server 10.0.0.11 not responding.\n",
+                ),
+                "",
+                "the connection was lost: Timeout, server 10.0.0.11 not responding.",
+            ),
+            (
+                Some(""),
+                "Connection to 10.0.0.11 closed by remote host.\r\n",
+                "the connection was lost: Connection to 10.0.0.11 closed by remote host.",
+            ),
+            (
+                Some("ssh: connect to host 10.0.0.11 port 22: Connection refused\r\n"),
+                "",
+                "cannot log in: ssh: connect to host 10.0.0.11 port 22: Connection refused",
+            ),
+            (Some(""), "what the command says\n", "exit status 255"),
+            (
+                None,
+                "scp: Connection closed\n",
+                "the connection was lost: scp: Connection closed",
+            ),
+            (
+                None,
+                "root@10.0.0.11: Permission denied (publickey).\r\nscp: Connection closed\n",
+                "cannot log in: root@10.0.0.11: Permission denied (publickey).",
+            ),
+        ] {
+            assert_eq!(ended(own, errors), told);
+        }
     }
 
     proptest! {

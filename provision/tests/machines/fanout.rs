@@ -286,6 +286,27 @@ fn what_was_printed_is_shown_however_it_ends() {
     let told = nodes.run(&["exec", "s1", "kill -9 $PPID; sleep 60"]);
     let told = expect(&told, 1, "");
     assert!(told.contains("s1: the connection was lost: "), "{told}");
+    // As of a node that has lost its power; the server that is held goes when we have seen it, or in a minute.
+    let seen = nodes.path().join("seen");
+    let silent = format!(
+        "kill -STOP $PPID; for i in $(seq 600); do [ -e {} ] && break; sleep 0.1; done; kill -9 $PPID",
+        seen.display()
+    );
+    let told = nodes.run(&[
+        "exec",
+        "-o",
+        "ServerAliveInterval=1",
+        "-o",
+        "ServerAliveCountMax=1",
+        "s1",
+        &silent,
+    ]);
+    fs::write(&seen, "").expect("it is ours");
+    let told = expect(&told, 1, "");
+    assert!(
+        told.contains("s1: the connection was lost: Timeout, server 10.77.0.11 not responding."),
+        "{told}"
+    );
 
     // The reason is what ssh says, not what scp says of it.
     fs::write(nodes.path().join("file"), "content\n").expect("it is ours");
