@@ -148,20 +148,23 @@ impl Run {
     fn loaders_and_root_modes(&mut self, rack: &Rack) {
         self.say("switching on a node for each loader and root mode, and one whose kernel hangs");
         let slow = Slow::line_of(&rack.own);
-        let _guests = rack.own_profile().map(|machine| machine.start(&[]));
+        let hanging = rack.hangs.start(&[]);
+        let others = [&rack.pxelinux, &rack.syslinux, &rack.grub, &rack.own];
+        let _guests = others.map(|machine| machine.start(&[]));
+        self.hangs(&rack.hangs, hanging);
         let outage = self.outage(&rack.own);
         // It lasts while the others come up.
+        self.imported_images(rack);
+        outage.outlast(self, &rack.own);
+        drop(slow);
         for (machine, loader) in [
             (&rack.pxelinux, "lpxelinux.0"),
             (&rack.syslinux, "syslinux.efi"),
             (&rack.grub, "shimx64.efi"),
+            (&rack.own, "ipxe.efi"),
         ] {
             self.is_up(machine, loader);
         }
-        self.imported_images(rack);
-        outage.outlast(self, &rack.own);
-        drop(slow);
-        self.is_up(&rack.own, "ipxe.efi");
         self.site.log_in("pxelinux,syslinux,grub,own");
         host_keys_are_kept(rack);
         let hangs = rack.hangs.name;
@@ -174,6 +177,17 @@ impl Run {
         let reason = reason.as_str().unwrap_or_default();
         assert!(reason.contains("hangs in the kernel"), "{reason}");
         self.say(&format!("{hangs}: {reason}"));
+    }
+
+    /// Waits until the kernel of a machine hangs, and switches it off: such a kernel goes round, and the others need the
+    /// cores. From outside it is the same.
+    fn hangs(&mut self, machine: &Machine, guest: Daemon) {
+        self.site.until("the kernel hangs", |_| {
+            rig::tail(&machine.log(), 100)
+                .contains("Kernel panic")
+                .then_some(())
+        });
+        drop(guest);
     }
 
     /// Waits until a node is up by its first boot, through this loader.
