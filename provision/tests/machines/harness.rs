@@ -8,7 +8,8 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{self, Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -65,11 +66,17 @@ pub(crate) fn missing(what: &str) {
     let _ = writeln!(io::stderr(), "NOT TESTED: {what} is not here");
 }
 
-/// A port that was free a moment ago, for TCP and UDP.
+/// A port that was free a moment ago, for TCP and UDP. It is no other test's, and none that the kernel gives to a
+/// connection.
 pub(crate) fn free_port() -> u16 {
+    const FIRST: u32 = 15_000;
+    const LAST: u32 = 32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     until("a port is free", || {
-        let tcp = TcpListener::bind("127.0.0.1:0").ok()?;
-        let port = tcp.local_addr().ok()?.port();
+        // Test programs that run at once begin in different places.
+        let place = process::id().wrapping_mul(97) % 10_000 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(FIRST + place % (LAST - FIRST)).ok()?;
+        TcpListener::bind(("127.0.0.1", port)).ok()?;
         UdpSocket::bind(("127.0.0.1", port)).ok().map(|_| port)
     })
 }
@@ -93,6 +100,11 @@ impl Daemon {
             child,
             lines: BufReader::new(stdout),
         }
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("it is ours").is_none()
     }
 
     /// The next line that it prints.

@@ -39,7 +39,7 @@ fn redfish_switches_a_system() {
             "--port",
         ])
         .arg(port.to_string());
-    let _service = Daemon::start(command);
+    let mut service = Daemon::start(command);
     let file = secret(dir, &format!("admin:{PASSWORD}\n"));
     let with = |port: u16, more: &str| {
         let node = format!(
@@ -50,6 +50,7 @@ fn redfish_switches_a_system() {
     };
     let good = with(port, "");
     until("the service answers", || {
+        assert!(service.runs(), "it has ended");
         let told = provision(dir, &good, &["power", "status", "n0"]);
         told.status.success().then_some(())
     });
