@@ -38,9 +38,14 @@ const LOST: [&str; 4] = [
 /// What ssh says where the one that it jumps over has said why.
 const JUMP_FAILED: &str = "Connection closed by UNKNOWN ";
 
-/// What ssh tells with this alone, however little it is to say: why it gives a connection up that there was. That is
-/// at the level of information, where a node's banner is, too.
-const WHY_IT_GIVES_UP: &str = "LogVerbose=*:sshpkt_vfatal():*,*:server_alive_check():*";
+/// What ssh tells with this alone, each line behind the place in its source: that it is logged in, and why it gives a
+/// connection up. That is at the level of information and below, where a node's banner is, too.
+const LOGIN_AND_END: &str =
+    "LogVerbose=*:ssh_userauth2():*,*:sshpkt_vfatal():*,*:server_alive_check():*";
+
+/// What it then says of a login, and where.
+const LOGGED_IN: &str = "Authenticated to ";
+const LOGIN_PLACE: &str = ":ssh_userauth2():";
 
 /// What `scp` says behind the reason that its `ssh` has given; alone where a connection that there was has ended.
 const SCP_LAST_LINES: [&str; 2] = ["scp: Connection closed", "lost connection"];
@@ -245,7 +250,7 @@ struct Said {
     printed: bool,
     errors: LastLine,
     /// What ssh says itself, if that was kept apart from what the node says.
-    own: Option<LastLine>,
+    own: Option<Own>,
 }
 
 /// What `ssh` says itself, in memory: on standard error it could not be told from what the command says.
@@ -265,29 +270,62 @@ impl OwnWords {
         let mut with = Command::new(command.get_program());
         with.arg("-E").arg(path);
         if knows_log_verbose() {
-            with.args(["-o", WHY_IT_GIVES_UP]);
+            with.args(["-o", LOGIN_AND_END]);
         }
         with.args(arguments);
         *command = with;
         Some(Self(memory))
     }
 
-    fn read(mut self) -> Option<LastLine> {
+    fn read(mut self) -> Option<Own> {
         let mut words = Vec::new();
         self.0.rewind().ok()?;
         self.0.read_to_end(&mut words).ok()?;
-        let mut last = LastLine::default();
-        last.add(&words);
-        Some(last)
+        Some(Own::parse(&String::from_utf8_lossy(&words)))
     }
 }
 
-/// Whether the `ssh` here takes [`WHY_IT_GIVES_UP`]: OpenSSH 8.5 (2021) and later.
+/// What `ssh` has said itself.
+#[derive(Debug, Default)]
+struct Own {
+    /// Only known of an ssh that [tells it](LOGIN_AND_END).
+    is_logged_in: bool,
+    /// The last error since.
+    error: Option<String>,
+    /// Why it gave the connection up, since.
+    end: Option<String>,
+}
+
+impl Own {
+    fn parse(text: &str) -> Self {
+        let mut own = Self::default();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            // `packet.c:sshpkt_vfatal():1943 (pid=7): words`
+            let told = line
+                .split_once(" (pid=")
+                .and_then(|(place, rest)| Some((place, rest.split_once("): ")?.1)));
+            match told {
+                None => own.error = Some(line.to_owned()),
+                Some((_, words)) if words.starts_with(LOGGED_IN) => {
+                    own = Self {
+                        is_logged_in: true,
+                        ..Self::default()
+                    };
+                }
+                Some((place, _)) if place.contains(LOGIN_PLACE) => {}
+                Some((_, words)) => own.end = Some(words.to_owned()),
+            }
+        }
+        own
+    }
+}
+
+/// Whether the `ssh` here takes [`LOGIN_AND_END`]: OpenSSH 8.5 (2021) and later.
 fn knows_log_verbose() -> bool {
     static KNOWS: OnceLock<bool> = OnceLock::new();
     *KNOWS.get_or_init(|| {
         let mut version = Command::new("ssh");
-        version.args(["-o", WHY_IT_GIVES_UP, "-V"]);
+        version.args(["-o", LOGIN_AND_END, "-V"]);
         let end = process::run(&mut version, Some(VERSION_TIMEOUT), &mut |_, _| {});
         matches!(end, Ok(End::Exited(status)) if status.success())
     })
@@ -322,18 +360,30 @@ impl Said {
             LOST.iter().any(|begin| line.starts_with(begin)) || SCP_LAST_LINES.contains(&line)
         };
         let errors = self.errors.text();
-        let words = match &self.own {
-            // Of a connection that the other side ends ssh speaks on standard error.
-            Some(own) => match own.text() {
-                Some(words) if words.starts_with(JUMP_FAILED) => errors.or(Some(words)),
-                words => words.or(errors.filter(|line| is_lost(line))),
-            },
-            None => Some(errors.unwrap_or_else(|| "ssh said nothing".to_owned())),
+        let Some(own) = &self.own else {
+            return match errors {
+                Some(words) if self.printed || is_lost(&words) => Outcome::Lost(words),
+                Some(words) => Outcome::Unreachable(words),
+                None => Outcome::Unreachable("ssh said nothing".to_owned()),
+            };
         };
-        match words {
-            None => Outcome::Exited(SSH_FAILED),
+        // Of a connection that the other side ends ssh speaks on standard error.
+        let ended = || errors.clone().filter(|line| is_lost(line));
+        let (error, end) = (own.error.clone(), own.end.clone());
+        if own.is_logged_in {
+            let words = end.or(error).or_else(ended);
+            return words.map_or(Outcome::Exited(SSH_FAILED), Outcome::Lost);
+        }
+        let is_of_jump = |words: &String| words.starts_with(JUMP_FAILED);
+        if error.iter().chain(&end).any(is_of_jump) {
+            let words = errors.or(error).or(end);
+            return words.map_or(Outcome::Exited(SSH_FAILED), Outcome::Unreachable);
+        }
+        match error.or(end) {
             Some(words) if self.printed || is_lost(&words) => Outcome::Lost(words),
             Some(words) => Outcome::Unreachable(words),
+            // As where another ssh has the connection, or of one that does not tell of logins.
+            None => ended().map_or(Outcome::Exited(SSH_FAILED), Outcome::Lost),
         }
     }
 }
@@ -357,12 +407,7 @@ impl LastLine {
         let text = String::from_utf8_lossy(&self.0);
         let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
         let line = lines().rfind(|line| !SCP_LAST_LINES.contains(line));
-        let line = line.or_else(|| lines().next_back())?;
-        // What is told by itself begins with the place in the source: `packet.c:sshpkt_vfatal():1943 (pid=7): `.
-        let place = line
-            .split_once("(pid=")
-            .and_then(|(_, rest)| rest.split_once("): "));
-        Some(place.map_or(line, |(_, words)| words).to_owned())
+        line.or_else(|| lines().next_back()).map(str::to_owned)
     }
 }
 
@@ -407,52 +452,80 @@ mod tests {
 
     #[test]
     fn a_lost_connection_is_no_login_that_failed() {
-        let ended = |own: Option<&str>, errors: &str| {
+        const LOGIN: &str = "sshconnect2.c:ssh_userauth2():580 (pid=7): Authenticated to 10.0.0.11 ([10.0.0.11]:22) using \"publickey\".\n";
+        let ended = |own: Option<String>, errors: &str| {
             let mut said = Said::default();
             said.errors.add(errors.as_bytes());
-            said.own = own.map(|words| LastLine(words.as_bytes().to_vec()));
+            said.own = own.as_deref().map(Own::parse);
             said.failed().to_string()
         };
-        // As OpenSSH 9.2 printed it, behind `-E` and on standard error; last, its scp.
+        // As OpenSSH 9.2 printed it; behind the login.
         for (own, errors, told) in [
             (
-                Some(
-                    "packet.c:sshpkt_vfatal():1943 (pid=17529): client_loop: ssh_packet_write_poll: Connection to 10.0.0.11 port 22: Broken pipe\n",
-                ),
+                "packet.c:sshpkt_vfatal():1943 (pid=7): client_loop: ssh_packet_write_poll: Connection to 10.0.0.11 port 22: Broken pipe\r\n",
                 "",
                 "the connection was lost: client_loop: ssh_packet_write_poll: Connection to 10.0.0.11 port 22: Broken pipe",
             ),
             (
-                Some(
-                    "clientloop.c:server_alive_check():503 (pid=17859): Timeout, server 10.0.0.11 not responding.\n",
-                ),
+                "clientloop.c:server_alive_check():503 (pid=7): Timeout, server 10.0.0.11 not responding.\n",
                 "",
                 "the connection was lost: Timeout, server 10.0.0.11 not responding.",
             ),
             (
-                Some(""),
+                "client_loop: send disconnect: Broken pipe\n",
+                "",
+                "the connection was lost: client_loop: send disconnect: Broken pipe",
+            ),
+            (
+                "",
                 "Connection to 10.0.0.11 closed by remote host.\r\n",
                 "the connection was lost: Connection to 10.0.0.11 closed by remote host.",
             ),
+            ("", "what the command says\n", "exit status 255"),
+        ] {
+            let before = "Load key \"/root/.ssh/other\": invalid format\r\n";
+            let own = format!("{before}{LOGIN}{own}");
+            assert_eq!(ended(Some(own), errors), told);
+        }
+        // Before it.
+        for (own, errors, told) in [
             (
-                Some("ssh: connect to host 10.0.0.11 port 22: Connection refused\r\n"),
+                "Connection timed out during banner exchange\r\npacket.c:sshpkt_vfatal():1912 (pid=7): Connection to 10.0.0.11 port 22 timed out\r\n",
+                "",
+                "cannot log in: Connection timed out during banner exchange",
+            ),
+            (
+                "packet.c:sshpkt_vfatal():1930 (pid=7): Connection closed by 10.0.0.11 port 22\r\n",
+                "",
+                "cannot log in: Connection closed by 10.0.0.11 port 22",
+            ),
+            (
+                "ssh: connect to host 10.0.0.11 port 22: Connection refused\r\n",
                 "",
                 "cannot log in: ssh: connect to host 10.0.0.11 port 22: Connection refused",
             ),
-            (Some(""), "what the command says\n", "exit status 255"),
             (
-                None,
-                "scp: Connection closed\n",
-                "the connection was lost: scp: Connection closed",
-            ),
-            (
-                None,
-                "root@10.0.0.11: Permission denied (publickey).\r\nscp: Connection closed\n",
-                "cannot log in: root@10.0.0.11: Permission denied (publickey).",
+                "packet.c:sshpkt_vfatal():1930 (pid=7): Connection closed by UNKNOWN port 65535\r\n",
+                "ssh: connect to host 10.0.0.2 port 22: Connection refused\r\n",
+                "cannot log in: ssh: connect to host 10.0.0.2 port 22: Connection refused",
             ),
         ] {
-            assert_eq!(ended(own, errors), told);
+            assert_eq!(ended(Some(own.to_owned()), errors), told);
         }
+        // Without a login that is told of: another ssh has the connection.
+        assert_eq!(ended(Some(String::new()), "words\n"), "exit status 255");
+        // Its scp.
+        assert_eq!(
+            ended(None, "scp: Connection closed\n"),
+            "the connection was lost: scp: Connection closed"
+        );
+        assert_eq!(
+            ended(
+                None,
+                "root@10.0.0.11: Permission denied (publickey).\r\nscp: Connection closed\n"
+            ),
+            "cannot log in: root@10.0.0.11: Permission denied (publickey)."
+        );
     }
 
     proptest! {
