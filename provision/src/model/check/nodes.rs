@@ -451,16 +451,17 @@ struct Issue<'a> {
     related: Option<(Span, &'static str)>,
 }
 
-/// The same mistake of several nodes that are written at one place is told once.
+/// The same mistake of several nodes that are written at one place, with the same other place, is told once.
 #[derive(Default)]
 struct Grouped<'a> {
     order: Vec<(Issue<'a>, Vec<&'a str>)>,
-    index: HashMap<(&'static str, usize), usize>,
+    index: HashMap<(&'static str, usize, Option<usize>), usize>,
 }
 
 impl<'a> Grouped<'a> {
     fn add(&mut self, issue: Issue<'a>) {
-        let key = (issue.kind, issue.span.start);
+        let related = issue.related.as_ref().map(|(span, _)| span.start);
+        let key = (issue.kind, issue.span.start, related);
         if let Some(&at) = self.index.get(&key) {
             self.order[at].1.push(issue.name.as_str());
         } else {

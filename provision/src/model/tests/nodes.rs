@@ -70,6 +70,14 @@ fn addresses() {
             "the gateway's",
             told(&BASE.replace("master =", "gateway = \"10.0.0.11\"\nmaster ="))
         ),
+        (
+            "the gateway's and the master's",
+            told(
+                &BASE
+                    .replace("master =", "gateway = \"10.0.0.2\"\nmaster =")
+                    .replace("\"10.0.0.10\"", "\"10.0.0.1\"")
+            )
+        ),
         ("too few", at("[\"10.0.0.10\", \"10.0.0.11\"]")),
         ("too many", at("\"10.0.0.[10-13]\"")),
         ("one in a list", at("[\"10.0.0.10\"]")),
