@@ -100,11 +100,13 @@ pub fn render(
     files
 }
 
-/// All places of the master's system that are ours alone, whatever the cluster: what a copy of that system must not have.
-pub fn places_in_system() -> impl Iterator<Item = String> {
+/// All places of the master's system that are ours alone, whatever the cluster, and the services that read them as
+/// [`File::service`] says.
+pub fn places_in_system() -> impl Iterator<Item = (String, Option<(Service, Effect)>)> {
     let ours = Service::ALL.into_iter().filter(|service| service.is_ours());
+    let units = ours.map(|service| (systemd::place(service), Some((service, Effect::Restart))));
     let files = [nfs::EXPORTS, chrony::MASTER, logs::RECEIVER, logs::ROTATION];
-    ours.map(systemd::place).chain(files.map(str::to_owned))
+    units.chain(files.map(|file| (file.path.to_owned(), file.service)))
 }
 
 /// Why a generation made of these would not work: every reason, for people.

@@ -33,6 +33,19 @@ pub(super) fn get(text: &str) -> Option<&str> {
     Some(&text[inside..end])
 }
 
+/// The line of a block that has lost its end, counted from 1.
+pub(super) fn unended(text: &str) -> Option<usize> {
+    let whole = find(text).map(|(begin, ..)| begin);
+    let mut at = 0;
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        if line.starts_with(BEGINS) && whole != Some(at) {
+            return Some(number);
+        }
+        at += line.len();
+    }
+    None
+}
+
 /// The file with this text in its block, which is made at the end if there is none.
 pub(super) fn with(text: &str, block: &str) -> String {
     if let Some((begin, _, _, behind)) = find(text) {
@@ -84,7 +97,10 @@ mod tests {
         assert_eq!(get(cut), None);
         assert!(with(cut, "").starts_with(cut));
         let mine = format!("{cut}192.0.2.7 mine\n");
+        assert_eq!(unended(&format!("a\n{mine}")), Some(2));
         let made = with(&mine, "b\n");
+        assert_eq!(unended(&made), Some(1));
+        assert_eq!(unended(&with("a\n", "b\n")), None);
         assert!(made.starts_with(&mine), "{made}");
         assert_eq!(with(&made, "b\n"), made);
         assert_eq!((get(&made), without(&made)), (Some("b\n"), mine));

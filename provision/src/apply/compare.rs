@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::error::ApplyError;
 use super::generation::{GenerationError, Indexed};
-use super::place::{Root, actual};
+use super::place::{Root, actual, unended_block};
 use super::plan::{
     Action, Actual, Change, Facts, Kind, Plan, ServiceChange, changes, services as service_changes,
 };
@@ -49,6 +49,7 @@ pub(super) fn compare(
         }
     }
     let (mut list, mut warnings) = described(there, wanted)?;
+    warnings.extend(unended(root, &files)?);
     list.extend(files);
     list.sort_by(|a, b| a.name.cmp(&b.name));
     // What it was made from is the same where nothing has changed.
@@ -251,6 +252,25 @@ fn described(there: &There, wanted: &Wanted) -> Result<(Vec<Change>, Vec<String>
         ));
     }
     Ok((list, warnings))
+}
+
+/// What is told of blocks that are made again because they have lost their ends.
+fn unended(root: &Root, changes: &[Change]) -> Result<Vec<String>, ApplyError> {
+    let mut told = Vec::new();
+    for change in changes.iter().filter(|change| change.kind == Kind::Create) {
+        let Place::Block(path) = &change.place else {
+            continue;
+        };
+        let line =
+            unended_block(root, path).map_err(|source| ApplyError::io("look at", path, source))?;
+        if let Some(line) = line {
+            told.push(format!(
+                "{}:{line}: a block of regex-provision has lost its end, so it stays, and a new one is made; remove by hand what was its",
+                path.display()
+            ));
+        }
+    }
+    Ok(told)
 }
 
 fn change(name: &str, kind: Kind, old: Option<Vec<u8>>, new: Option<Vec<u8>>) -> Change {

@@ -95,6 +95,15 @@ pub(super) fn block_file(root: &Root, path: &Path) -> io::Result<PathBuf> {
     }
 }
 
+/// The line where a block in a file has lost its end.
+pub(super) fn unended_block(root: &Root, path: &Path) -> io::Result<Option<usize>> {
+    let path = block_file(root, path)?;
+    match look(&path)? {
+        Found::File(saved) => Ok(block::unended(text(&saved.bytes)?)),
+        _ => Ok(None),
+    }
+}
+
 /// What is found in a file's place in the system; none for one in the generation.
 pub(super) fn actual(root: &Root, place: &Place) -> io::Result<Option<(PathBuf, Actual)>> {
     match place {

@@ -102,7 +102,7 @@ pub(super) fn made_for_another(
     (!is_same).then(|| {
         let (number, text) = (generation.number, generation.path.join("cluster.toml"));
         format!(
-            "generation {number} was made for serve.directory = {}, but is in {}, where images and generations were moved;              correct cluster.toml to what {} has, but for the directory, and run `regex-provision apply`",
+            "generation {number} was made for serve.directory = {}, but is in {}, where images and generations were moved; correct cluster.toml to what {} has, but for the directory, and run `regex-provision apply`",
             made_for.display(),
             store.root().display(),
             text.display()

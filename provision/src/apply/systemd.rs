@@ -223,6 +223,13 @@ impl Systemd {
         })
     }
 
+    /// Whether the boot endpoint listens, and says nothing.
+    fn is_silent(&self, service: Service) -> bool {
+        let expected = self.expected.as_ref();
+        let at = expected.and_then(|expected| expected.answers.get(&service));
+        at.is_some_and(|at| matches!(told_at(*at), Err(ureq::Error::Timeout(_))))
+    }
+
     /// Has a service read its files again, and waits until it is up.
     fn reload(&self, service: Service) -> Result<(), ServiceError> {
         let unit = service.unit();
@@ -231,6 +238,10 @@ impl Systemd {
             return self.wait(service, self.start_time);
         }
         match self.wait(service, self.load_time) {
+            // One with as many nodes as it takes answers late; started anew, it would cut them all off.
+            Err(ServiceError::Down { .. }) if self.is_silent(service) => {
+                self.wait(service, self.start_time)
+            }
             // The process may be of a version that cannot read what this one writes: after an upgrade its unit is the
             // same, so nobody else starts it anew.
             Err(ServiceError::Down { .. }) => {

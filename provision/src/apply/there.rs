@@ -9,7 +9,7 @@ use super::generation::{self, FORMAT, Generation, GenerationError, Index, Indexe
 use super::place::{Root, actual};
 use super::plan::Actual;
 use crate::model::{Cluster, LoadError};
-use crate::render::{File, Images, Place};
+use crate::render::{self, Effect, File, Images, Place, Service};
 use crate::store::{Digest, Store};
 
 /// What is there.
@@ -144,22 +144,36 @@ fn presumed(
     number: u32,
     rendered: &[File],
 ) -> Result<Generation, ApplyError> {
-    let mut files: Vec<_> = rendered.iter().map(Indexed::of).collect();
+    let mut there = Vec::new();
+    let mut in_system = BTreeMap::new();
+    for file in rendered.iter().map(Indexed::of) {
+        if file.place.is_in_generation() {
+            there.push(file);
+        } else {
+            in_system.insert(file.name.clone(), file);
+        }
+    }
     for other in generation::list(store)?.into_iter().rev() {
         // Others may be damaged, too.
         let other = Generation::open(store, other).ok();
         for file in other.into_iter().flat_map(|other| other.index.files) {
-            let is_known = files.iter().any(|known| known.name == file.name);
-            if !is_known && !file.place.is_in_generation() {
-                files.push(file);
+            if !file.place.is_in_generation() {
+                in_system.entry(file.name.clone()).or_insert(file);
             }
         }
     }
-    let mut there = Vec::new();
-    for file in files {
-        if file.place.is_in_generation() || is_in_system(root, &file)? {
-            there.push(file);
+    for file in in_system.values() {
+        if is_in_system(root, file)? {
+            there.push(file.clone());
         }
+    }
+    // What only the damaged one has put there.
+    for (path, service) in render::places_in_system() {
+        let name = File::name_in_system(&path);
+        if in_system.contains_key(&name) {
+            continue;
+        }
+        there.extend(as_found(root, name, path.into(), service)?);
     }
     Ok(Generation {
         number,
@@ -170,6 +184,30 @@ fn presumed(
             files: there,
         },
     })
+}
+
+/// A file in the system as it is there, if it is.
+fn as_found(
+    root: &Root,
+    name: String,
+    path: PathBuf,
+    service: Option<(Service, Effect)>,
+) -> Result<Option<Indexed>, ApplyError> {
+    let place = Place::System(path);
+    let found = actual(root, &place)
+        .map_err(|source| ApplyError::io("look at", place_of(&name, &place), source))?;
+    let (bytes, mode) = match found {
+        None | Some((_, Actual::Missing)) => return Ok(None),
+        Some((_, Actual::File { bytes, mode })) => (bytes, mode),
+        Some((_, Actual::Link(_))) => (Vec::new(), None),
+    };
+    Ok(Some(Indexed {
+        name,
+        place,
+        mode: mode.unwrap_or(0o644),
+        service,
+        sha256: Digest::of(&bytes),
+    }))
 }
 
 /// Whether something is in the place that a file has in the system.

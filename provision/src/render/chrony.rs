@@ -2,23 +2,20 @@
 
 use minijinja::context;
 
-use super::file::{Checker, Effect, File, Place, Service};
+use super::file::{Checker, Effect, File, InSystem, Service};
 use super::templates::fill;
 use crate::model::Cluster;
 
 /// The master's part.
 // chronyd is confined to /etc/chrony where there is AppArmor.
-pub(super) const MASTER: &str = "/etc/chrony/conf.d/regex-provision.conf";
+pub(super) const MASTER: InSystem = InSystem {
+    path: "/etc/chrony/conf.d/regex-provision.conf",
+    service: Some((Service::Chrony, Effect::Restart)),
+    checker: Some(Checker::Chrony),
+};
 
 pub(super) fn files(cluster: &Cluster) -> Option<File> {
-    cluster.time.enabled.then(|| File {
-        name: format!("system{MASTER}"),
-        bytes: master(cluster).into_bytes(),
-        place: Place::System(MASTER.into()),
-        mode: 0o644,
-        service: Some((Service::Chrony, Effect::Restart)),
-        checker: Some(Checker::Chrony),
-    })
+    cluster.time.enabled.then(|| MASTER.file(master(cluster)))
 }
 
 fn master(cluster: &Cluster) -> String {

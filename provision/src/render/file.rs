@@ -22,6 +22,11 @@ pub struct File {
 }
 
 impl File {
+    /// The name of what lies at this path in the system.
+    pub fn name_in_system(path: &str) -> String {
+        format!("system{path}")
+    }
+
     /// What a loader is told, by TFTP.
     pub(super) fn told_to_loader(name: String, text: String) -> Self {
         Self {
@@ -31,6 +36,26 @@ impl File {
             mode: 0o644,
             service: None,
             checker: None,
+        }
+    }
+}
+
+/// A file in the master's system that is ours alone.
+pub(super) struct InSystem {
+    pub(super) path: &'static str,
+    pub(super) service: Option<(Service, Effect)>,
+    pub(super) checker: Option<Checker>,
+}
+
+impl InSystem {
+    pub(super) fn file(self, text: String) -> File {
+        File {
+            name: File::name_in_system(self.path),
+            bytes: text.into_bytes(),
+            place: Place::System(self.path.into()),
+            mode: 0o644,
+            service: self.service,
+            checker: self.checker,
         }
     }
 }

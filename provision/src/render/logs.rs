@@ -2,15 +2,23 @@
 
 use minijinja::context;
 
-use super::file::{Checker, Effect, File, Place, Service};
+use super::file::{Checker, Effect, File, InSystem, Service};
 use super::templates::fill;
 use crate::model::{Cluster, Log, LogProtocol};
 
 /// What rsyslog of the master is told.
-pub(super) const RECEIVER: &str = "/etc/rsyslog.d/30-regex-provision.conf";
+pub(super) const RECEIVER: InSystem = InSystem {
+    path: "/etc/rsyslog.d/30-regex-provision.conf",
+    service: Some((Service::Rsyslog, Effect::Restart)),
+    checker: Some(Checker::Rsyslog),
+};
 
 /// How the files of nodes are rotated on the master.
-pub(super) const ROTATION: &str = "/etc/logrotate.d/regex-provision";
+pub(super) const ROTATION: InSystem = InSystem {
+    path: "/etc/logrotate.d/regex-provision",
+    service: None,
+    checker: Some(Checker::Logrotate),
+};
 
 pub(super) fn files(cluster: &Cluster) -> Vec<File> {
     let Log::Master {
@@ -34,22 +42,8 @@ pub(super) fn files(cluster: &Cluster) -> Vec<File> {
         keep_days,
     };
     vec![
-        File {
-            name: format!("system{RECEIVER}"),
-            bytes: fill("rsyslog-master.conf", receiver).into_bytes(),
-            place: Place::System(RECEIVER.into()),
-            mode: 0o644,
-            service: Some((Service::Rsyslog, Effect::Restart)),
-            checker: Some(Checker::Rsyslog),
-        },
-        File {
-            name: format!("system{ROTATION}"),
-            bytes: fill("logrotate", rotation).into_bytes(),
-            place: Place::System(ROTATION.into()),
-            mode: 0o644,
-            service: None,
-            checker: Some(Checker::Logrotate),
-        },
+        RECEIVER.file(fill("rsyslog-master.conf", receiver)),
+        ROTATION.file(fill("logrotate", rotation)),
     ]
 }
 

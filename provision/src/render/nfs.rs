@@ -7,13 +7,17 @@ use std::collections::BTreeSet;
 
 use minijinja::{Value, context};
 
-use super::file::{Checker, Effect, File, Place, Service};
+use super::file::{Checker, Effect, File, InSystem, Place, Service};
 use super::templates::fill;
 use crate::model::{Cluster, Export, ExportServer, NfsVersion, RootMode, Squash, UsrMode};
 use crate::store::Digest;
 
 /// What the kernel's server is told.
-pub(super) const EXPORTS: &str = "/etc/exports.d/regex-provision.exports";
+pub(super) const EXPORTS: InSystem = InSystem {
+    path: "/etc/exports.d/regex-provision.exports",
+    service: Some((Service::NfsServer, Effect::Reload)),
+    checker: None,
+};
 
 /// The NFS server on the master, if there is one. Both cannot be, for both want port 2049.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,14 +79,7 @@ fn exported<'a>(cluster: &'a Cluster, server: &ExportServer) -> Vec<Exported<'a>
 pub(super) fn file(cluster: &Cluster) -> Option<File> {
     match server(cluster) {
         Server::None | Server::Both => None,
-        Server::Kernel => Some(File {
-            name: format!("system{EXPORTS}"),
-            bytes: kernel(cluster).into_bytes(),
-            place: Place::System(EXPORTS.into()),
-            mode: 0o644,
-            service: Some((Service::NfsServer, Effect::Reload)),
-            checker: None,
-        }),
+        Server::Kernel => Some(EXPORTS.file(kernel(cluster))),
         Server::Ganesha => Some(File {
             name: "ganesha/ganesha.conf".into(),
             bytes: ganesha(cluster).into_bytes(),

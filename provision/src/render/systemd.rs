@@ -53,7 +53,7 @@ fn unit(service: Service, values: Value) -> File {
     let name = service.unit();
     let place = place(service);
     File {
-        name: format!("system{place}"),
+        name: File::name_in_system(&place),
         bytes: fill(name, values).into_bytes(),
         place: Place::System(place.into()),
         mode: 0o644,

@@ -302,8 +302,20 @@ fn a_line_of_another_version_keeps_what_it_names() {
     let (_directory, store) = store();
     let mut writer = store.lock().expect("nobody else has the lock");
     let mut put = |what: &str| writer.put_bytes(what.as_bytes()).expect("it can be put");
-    let [renamed, added, torn, said, last, before] =
-        ["renamed", "added", "torn", "said", "last", "before"].map(|what| put(what).sha256);
+    let [
+        renamed,
+        added,
+        torn,
+        said,
+        last,
+        before,
+        beside,
+        within,
+        words,
+    ] = [
+        "renamed", "added", "torn", "said", "last", "before", "beside", "within", "words",
+    ]
+    .map(|what| put(what).sha256);
     let boot = |number: u32, digest: Digest| {
         format!(
             "{{\"boot\":{{\"mac\":\"m\",\"boot\":{{\"number\":{number},\"offer\":{{\"overlay\":\"{digest}\"}}}}}}}}"
@@ -317,10 +329,41 @@ fn a_line_of_another_version_keeps_what_it_names() {
         format!("{{\"forget\":{{\"mac\":\"other\"}},\"mounts\":[\"{added}\"]}}"),
         format!("{{\"boot\":{{\"mac\":\"m\",\"boot\":{{\"offer\":\"{torn}"),
         format!("{{\"unknown\":{{\"vendor\":\"{said}\"}}}}"),
+        format!(
+            "{{\"boot\":{{\"mac\":\"n\",\"boot\":{{\"number\":1}},\"mounts\":[\"{beside}\"]}}}}"
+        ),
+        format!(
+            "{{\"boot\":{{\"mac\":\"n\",\"boot\":{{\"number\":2,\"offered\":\"{within}\",\"failure\":{{\"words\":\"{words}\"}}}}}}}}"
+        ),
     ];
     fs::write(store.nodes().join("journal"), lines.join("\n")).expect("a file");
     let used = store.in_use().expect("it can be read").artifacts;
-    assert_eq!(used, [renamed, added, torn, last].into_iter().collect());
+    assert_eq!(
+        used,
+        [renamed, added, torn, last, beside, within]
+            .into_iter()
+            .collect()
+    );
+}
+
+/// Nodes may have it mounted, and power may be lost at any time: there is always a whole one.
+#[test]
+fn a_tree_is_replaced_in_one_step() {
+    let (_directory, store) = store();
+    let mut writer = store.lock().expect("nobody else has the lock");
+    let temp = writer.temp("tree").expect("a directory");
+    let digest = Digest::of(b"root");
+    let mut put = |name: &str| {
+        let tree = temp.path().join("root");
+        fs::create_dir_all(tree.join(name)).expect("a directory");
+        writer.replace_tree(digest, &tree).expect("it can be moved");
+        tree
+    };
+    assert!(!put("first").exists());
+    let old = put("second");
+    assert!(old.join("first").exists(), "it is no more in the store");
+    assert!(store.tree_path(digest).join("second").exists());
+    assert!(!store.tree_path(digest).join("first").exists());
 }
 
 #[test]

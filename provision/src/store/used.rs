@@ -47,8 +47,10 @@ pub enum Need {
     Name(ImageName),
     /// A generation: what its directory is called.
     Generation(String),
-    /// A machine that has booted it last, by its Ethernet address; or a line of the journal that tells more than we know.
+    /// A machine that has booted it last, by its Ethernet address.
     Machine(String),
+    /// A line of the journal of nodes that is torn, or says more than this version knows.
+    Journal,
 }
 
 fn as_text<S: Serializer>(name: &ImageName, serializer: S) -> Result<S::Ok, S::Error> {
@@ -127,6 +129,7 @@ struct Line {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OfBoot {
     mac: String,
     boot: Boot,
@@ -136,6 +139,13 @@ struct OfBoot {
 struct Boot {
     number: u64,
     offer: Option<serde_json::Value>,
+    /// What a node said in its own words is no use of what it names.
+    #[serde(rename = "steps")]
+    _steps: Option<IgnoredAny>,
+    #[serde(rename = "failure")]
+    _failure: Option<IgnoredAny>,
+    #[serde(flatten)]
+    more: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -157,21 +167,28 @@ fn booted(journal: &Path, into: &mut Named) -> Result<(), StoreError> {
     for line in BufReader::new(file).split(b'\n') {
         let line = line.map_err(failed)?;
         let Ok(line) = serde_json::from_slice::<Line>(&line) else {
-            add(into, digests_in(&line), &Need::Machine("unknown".into()));
+            add(into, digests_in(&line), &Need::Journal);
             continue;
         };
         if let Some(Forget { mac }) = line.forget {
             last.remove(&mac);
         }
+        let Some(OfBoot { mac, boot }) = line.boot else {
+            continue;
+        };
+        let mut digests = Vec::new();
+        for value in boot.offer.iter().chain(boot.more.values()) {
+            digests.extend(digests_in(value.to_string().as_bytes()));
+        }
+        let known = last.entry(mac).or_default();
+        if boot.number < known.0 {
+            continue;
+        }
         // Without an offer it is a boot of which nothing but its beginning was heard.
-        if let Some(OfBoot { mac, boot }) = line.boot
-            && let Some(offer) = boot.offer
-        {
-            let digests = digests_in(offer.to_string().as_bytes()).collect();
-            let known = last.entry(mac).or_default();
-            if boot.number >= known.0 {
-                *known = (boot.number, digests);
-            }
+        if boot.offer.is_some() {
+            *known = (boot.number, digests);
+        } else {
+            known.1.extend(digests);
         }
     }
     for (mac, (_, digests)) in last {

@@ -132,6 +132,30 @@ fn the_boot_endpoint_serves_what_was_applied() {
     assert!(about("127.0.0.1", http).ends_with("generation 2\n"));
 }
 
+/// One that has as many nodes as it takes is not taken for one that cannot read what was applied.
+#[test]
+fn a_boot_endpoint_that_is_busy_is_waited_for() {
+    let [http, port] = free();
+    let (fake, script) = (Fake::new(), Script::new());
+    script.run_busy_serve(&fake);
+    script.run_master(&fake);
+    let text = at("10.77.0.1", http, port);
+    apply(&script, &fake, &text).expect("all is well");
+    script.calls();
+    std::fs::write(script.file("silent"), "2").expect("a file");
+    // It is asked twice before that many.
+    apply_within(
+        &script,
+        &fake,
+        &format!("{text}# another\n"),
+        Duration::from_secs(1),
+    )
+    .unwrap_or_else(|error| panic!("{:#}", anyhow(error)));
+    assert_eq!(script.calls(), [RELOAD]);
+    let left = std::fs::read_to_string(script.file("silent")).expect("a file");
+    assert_eq!(left, "0");
+}
+
 #[test]
 fn a_boot_endpoint_of_another_version_is_started_anew() {
     let [http, port] = free();

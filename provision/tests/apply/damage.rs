@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use regexctl_provision::apply::{self, Kind, Plan, generation, show};
+use regexctl_provision::apply::{self, Disk, Kind, Plan, Root, generation, show};
 
 use crate::fake::{DIRECTORY, Fake, LAB, anyhow};
+use crate::systemctl::{GANESHA, Script};
 
 fn shown(plan: &Plan) -> String {
     let style = show::Style {
@@ -102,6 +103,29 @@ fn what_is_not_wanted_any_more_goes_without_an_index_too() {
     assert!(!visible.contains_key("etc/chrony/conf.d/regex-provision.conf"));
     assert!(!visible["etc/systemd/system/regex-master.service"].contains("/bin/false"));
     assert!(fake.plan(&without).is_empty());
+}
+
+/// Nor does anything stay that only the damaged one has put there, and its services with it.
+#[test]
+fn what_only_a_damaged_generation_had_goes_with_it() {
+    let ganesha = LAB.replace("/srv/data\"", "/srv/data\"\nserver = \"ganesha\"");
+    for back in [false, true] {
+        let (fake, script) = (Fake::new(), Script::new());
+        script.apply(&fake, LAB).expect("all is well");
+        let (files, states) = (fake.visible(), script.states());
+        script.apply(&fake, &ganesha).expect("all is well");
+        assert!(script.has(&format!("enabled.{GANESHA}")));
+        fs::remove_file(fake.path.join(DIRECTORY).join("generations/2/index.json"))
+            .expect("it is there");
+        if back {
+            let (root, mut disk) = (Root::fake(&fake.path), Disk::default());
+            apply::rollback(&root, &fake.store(), None, &mut disk, &mut script.systemd())
+        } else {
+            script.apply(&fake, LAB)
+        }
+        .unwrap_or_else(|error| panic!("{:#}", anyhow(error)));
+        assert_eq!((fake.visible(), script.states()), (files, states));
+    }
 }
 
 #[test]

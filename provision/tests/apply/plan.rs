@@ -203,6 +203,26 @@ fn every_kind_of_change_and_the_way_back() {
     assert_eq!(fake.visible(), second);
 }
 
+/// What stands behind a begin without an end may be anybody's. It stays, and that is told.
+#[test]
+fn a_block_that_has_lost_its_end_is_named() {
+    let fake = Fake::new();
+    fake.apply(LAB);
+    let hosts = fake.path.join("etc/hosts");
+    let text = fs::read_to_string(&hosts).expect("it is there");
+    fs::write(&hosts, text.replace("# END regex-provision\n", "")).expect("a file");
+    let plan = fake.plan(LAB);
+    let [warning] = &plan.warnings[..] else {
+        panic!("{:?}", plan.warnings);
+    };
+    assert!(
+        warning.starts_with("/etc/hosts:2: a block of regex-provision has lost its end"),
+        "{warning}"
+    );
+    fake.apply(LAB);
+    assert!(fake.plan(LAB).warnings.is_empty());
+}
+
 #[test]
 fn what_was_changed_by_hand_is_named_and_replaced() {
     let fake = Fake::new();

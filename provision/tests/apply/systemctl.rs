@@ -198,6 +198,13 @@ impl Script {
         self.run(fake, SERVE, &run);
     }
 
+    /// One that serves what is in force, but lets the first connections wait, as many as the file `silent` says.
+    pub(crate) fn run_busy_serve(&self, fake: &Fake) {
+        let listens =
+            listens("LISTEN_AT=\"$master:$port\" LISTEN_SERVES=\"$STORE\" LISTEN_SILENT=silent");
+        self.run(fake, SERVE, &format!("{ADDRESS}{listens}"));
+    }
+
     /// Something that listens as regex-master does.
     pub(crate) fn run_master(&self, fake: &Fake) {
         let find = "s/.* --listen 10\\.77\\.\\([^ ]*\\) .*/127.0.\\1/p";
@@ -242,11 +249,26 @@ fn the_process_that_listens() {
     let Ok(at) = env::var("LISTEN_AT") else {
         return;
     };
-    let says = env::var("LISTEN_SAYS").unwrap_or_default();
+    let says = || match env::var("LISTEN_SERVES") {
+        Ok(store) => {
+            let current = fs::read_link(format!("{store}/current")).expect("something is in force");
+            let number = current.file_name().unwrap_or_default().display();
+            format!("regex-provision: cluster lab, generation {number}")
+        }
+        Err(_) => env::var("LISTEN_SAYS").unwrap_or_default(),
+    };
+    let silent = env::var("LISTEN_SILENT").unwrap_or_default();
+    let mut waiting = Vec::new();
     let listener = TcpListener::bind(at).expect("it is free");
     for stream in listener.incoming() {
+        let few = fs::read_to_string(&silent).unwrap_or_default();
+        if let Some(few) = few.trim().parse::<u32>().ok().filter(|few| *few > 0) {
+            waiting.push(stream);
+            fs::write(&silent, (few - 1).to_string()).expect("it is ours");
+            continue;
+        }
         // Whoever only connects has gone.
-        let _ = stream.and_then(|stream| answer(stream, &says));
+        let _ = stream.and_then(|stream| answer(stream, &says()));
     }
 }
 

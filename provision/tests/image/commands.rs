@@ -441,7 +441,7 @@ fn of_a_damaged_image_it_is_told_who_needs_it() {
     let named = format!("{{\"tiny\":\"{digest}\"}}\n");
     write(&generations.join("4/images.json"), &named);
     write(&generations.join("5/images.json"), "{}");
-    symlink("5", generations.join("current")).expect("a link");
+    symlink("generations/5", rig.store().join("current")).expect("a link");
     let mac = "52:54:00:00:00:01";
     let heard = format!(
         r#"{{"boot":{{"mac":"{mac}","boot":{{"number":1,"offer":{{"manifest":"{digest}"}}}}}}}}"#

@@ -91,15 +91,18 @@ fn ipxe_scripts() {
     insta::assert_snapshot!(named(&scripts));
 }
 
-/// Of what is not among them a copy of the master's system would get what is the master's.
+/// Of what is not among them a copy of the master's system would get what is the master's, and what a damaged generation has
+/// put there would stay.
 #[test]
 fn all_places_in_the_system_are_told() {
-    let told: BTreeSet<PathBuf> = places_in_system().map(PathBuf::from).collect();
-    let used: BTreeSet<PathBuf> = [lab(FULL, "kernel"), lab(FULL, "ganesha")]
+    let told: BTreeSet<_> = places_in_system()
+        .map(|(path, service)| (PathBuf::from(path), service))
+        .collect();
+    let used: BTreeSet<_> = [lab(FULL, "kernel"), lab(FULL, "ganesha")]
         .iter()
         .flat_map(rendered)
         .filter_map(|file| match file.place {
-            Place::System(path) => Some(path),
+            Place::System(path) => Some((path, file.service)),
             Place::Generation | Place::Link | Place::Block(_) => None,
         })
         .collect();

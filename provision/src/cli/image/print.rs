@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::output::{counted, table};
-use crate::apply::KEPT_GENERATIONS;
+use crate::apply::{KEPT_GENERATIONS, generation};
 use crate::image::{Change, Contents, Difference};
 use crate::initramfs;
 use crate::store::{Damaged, Digest, Manifest, Need, Store};
@@ -44,8 +44,9 @@ pub(super) fn time(seconds: u64) -> String {
 
 /// Manifests that cannot be read: what each of them is needed by, and what ends that.
 pub(super) fn damaged<'a>(store: &Store, all: impl Iterator<Item = &'a Damaged>) -> String {
-    let current = std::fs::read_link(store.generations().join("current"));
-    let current = current.ok().and_then(|to| Some(to.file_name()?.to_owned()));
+    // What cannot be read is told by who has to go by it.
+    let current = generation::current_number(store).ok().flatten();
+    let is_current = |number: &str| current.is_some_and(|current| current.to_string() == number);
     let mut text = String::new();
     for Damaged { why, needed_by } in all {
         writeln!(text, "  {why}").expect("writing to a String cannot fail");
@@ -59,9 +60,7 @@ pub(super) fn damaged<'a>(store: &Store, all: impl Iterator<Item = &'a Damaged>)
                         "the name {name}, until `regex-provision image build {name}`, or the same import again"
                     )
                 }
-                Need::Generation(number)
-                    if current.as_deref() == Some(std::ffi::OsStr::new(number)) =>
-                {
+                Need::Generation(number) if is_current(number) => {
                     format!(
                         "generation {number}, which is in force, until the image is built again and `regex-provision apply`"
                     )
@@ -74,6 +73,10 @@ pub(super) fn damaged<'a>(store: &Store, all: impl Iterator<Item = &'a Damaged>)
                 Need::Machine(mac) => format!(
                     "the machine {mac}, which has booted it, until it boots another one; or, if it is not in cluster.toml, until \
                      `regex-provision node forget {mac}`"
+                ),
+                Need::Journal => format!(
+                    "a line of {} that cannot be read, until the boot endpoint writes that file anew",
+                    store.nodes().join("journal").display()
                 ),
             };
             writeln!(text, "    needed by {told}").expect("writing to a String cannot fail");
