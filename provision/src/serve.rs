@@ -133,10 +133,17 @@ pub async fn run(
     tracing::info!(%address, directory = %store.root().display(), "serving");
     ready(address)?;
 
+    let mut verifying = tokio::spawn(async {});
     while signals.next_or_look().await {
         if load(&app).await {
             daemons.follow(app.served().as_deref());
             connections.resize(&app);
+        }
+        // They may have been mended, and nobody ask for them.
+        let damaged = app.damaged();
+        if !damaged.is_empty() && verifying.is_finished() {
+            let app = Arc::clone(&app);
+            verifying = tokio::spawn(async move { app.verify_each(damaged).await });
         }
         let moved = app.served().map(|served| wanted_address(&served));
         let moved = moved.filter(|wanted| options.listen.is_none() && *wanted != address);

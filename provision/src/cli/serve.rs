@@ -93,7 +93,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             .and_then(|()| stdout.flush())
             .context("cannot write to standard output")
     };
-    runtime.block_on(serve::run(options, ready))
+    let result = runtime.block_on(serve::run(options, ready));
+    // It has ended what must be; what only reads files is not waited for.
+    runtime.shutdown_background();
+    result
 }
 
 fn directory(args: &Args) -> anyhow::Result<PathBuf> {

@@ -139,7 +139,11 @@ fn offers(interface: &str, wait: Duration) -> io::Result<Offers> {
     let from = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT);
     let mut offers = Offers::new();
     question.ask(interface, from, wait, |message| {
-        offers.extend(answer(message, question.xid, OFFER));
+        if let Some((server, address)) = answer(message, question.xid, OFFER) {
+            // Two servers may have one address, of which one only says where to boot from.
+            let known = offers.entry(server).or_default();
+            *known = known.or(address);
+        }
         offers.len() < MAX_SERVERS
     })?;
     Ok(offers)

@@ -110,9 +110,7 @@ impl App {
             all.truncate(KEPT);
             // What nobody is told to load any more is nobody's trouble.
             lock(&self.troubles).retain(|trouble, _| match trouble {
-                Trouble::Artifact(digest) => {
-                    all.iter().any(|served| served.loaded(*digest).is_some())
-                }
+                Trouble::Artifact(digest) => all[0].loaded(*digest).is_some(),
                 _ => true,
             });
         }
@@ -225,15 +223,15 @@ impl App {
     /// What is wrong with an artifact. Only what is surely verified by whoever asks for it is not read: a loader may ask for
     /// what no generation that is loaded names, by a script of long ago.
     async fn damage(&self, digest: Digest, file: &File) -> io::Result<Option<String>> {
-        let (what, is_root) = {
+        let what = {
             let all = lock(&self.served);
-            let what = all.iter().find_map(|served| served.loaded(digest));
-            let is_root = all.iter().any(|served| served.is_root(digest));
-            (what.map(str::to_owned), is_root)
+            let is_loaded = all.iter().any(|served| served.loaded(digest).is_some());
+            if !is_loaded && all.iter().any(|served| served.is_root(digest)) {
+                return Ok(None);
+            }
+            let newest = all.first();
+            newest.and_then(|served| served.loaded(digest).map(str::to_owned))
         };
-        if what.is_none() && is_root {
-            return Ok(None);
-        }
         let found = self.verified.digest(digest, file).await?;
         let path = self.store.artifact_path(digest);
         let damaged = |what, advice| {
@@ -262,7 +260,22 @@ impl App {
 
     /// Reads all that loaders load of a generation, one after the other, so that what is damaged is told before a node boots.
     pub(super) async fn verify(&self, served: &Served) {
-        for digest in served.all_loaded() {
+        self.verify_each(served.all_loaded()).await;
+    }
+
+    /// Artifacts that were damaged when they were read last.
+    pub(super) fn damaged(&self) -> Vec<Digest> {
+        let troubles = lock(&self.troubles);
+        let damaged = troubles.keys().filter_map(|trouble| match trouble {
+            Trouble::Artifact(digest) => Some(*digest),
+            _ => None,
+        });
+        damaged.collect()
+    }
+
+    /// Reads those that have changed since.
+    pub(super) async fn verify_each(&self, digests: impl IntoIterator<Item = Digest>) {
+        for digest in digests {
             // Who asks for what cannot be opened or read hears of it.
             if let Ok(file) = File::open(self.store.artifact_path(digest))
                 && let Err(error) = self.damage(digest, &file).await

@@ -6,12 +6,15 @@
 //! - whoever writes holds the file's lock, and has seen then that it is still the one with the name; so whoever renames the file
 //!   and takes the lock reads all that was written;
 //! - what was taken in stays in `tried.taken` until it is in the records. It may be taken in twice: each line has its time;
-//! - a line that is torn or foreign is left out.
+//! - a line that is torn or foreign is left out;
+//! - nobody waits for a lock for long: whoever may read the file may lock it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,12 @@ use crate::store::Store;
 
 /// The most that is kept: some 10,000 nodes.
 const MAX_BYTES: u64 = 4 << 20;
+
+/// How long whoever adds something waits for the file's lock; nobody writes for so long.
+const ADD_WAIT: Duration = Duration::from_secs(5);
+
+/// How long whoever reads waits for it, before it leaves the file for the next time.
+const READ_WAIT: Duration = Duration::from_millis(200);
 
 /// What one command has tried.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,7 +66,7 @@ fn open(path: &Path) -> io::Result<File> {
             .append(true)
             .create(true)
             .open(path)?;
-        file.lock()?;
+        locked(|| file.try_lock(), ADD_WAIT)?;
         let ours = file.metadata()?;
         let is_current = fs::metadata(path)
             .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
@@ -65,6 +74,22 @@ fn open(path: &Path) -> io::Result<File> {
             return Ok(file);
         }
         // It was taken in while we waited for the lock.
+    }
+}
+
+/// Takes a lock, if it can be had in time.
+fn locked(mut take: impl FnMut() -> Result<(), TryLockError>, wait: Duration) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match take() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if began.elapsed() > wait => {
+                let what = "another process does not give up its lock";
+                return Err(io::Error::new(ErrorKind::TimedOut, what));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(5)),
+        }
     }
 }
 
@@ -86,7 +111,8 @@ pub(super) fn look(store: &Store, mut each: impl FnMut(At, Tried)) {
     read(&file(store), &mut each);
 }
 
-/// Takes in what was kept, in its order. Tells whether there was any; then it is to be removed once it is in the records.
+/// Takes in what was kept, in its order. Tells whether there was any that could be read; then it is to be removed once it is in
+/// the records.
 pub(super) fn take(store: &Store, mut each: impl FnMut(At, Tried)) -> bool {
     let taken = taken(store);
     // What was not removed the last time may not be in the records.
@@ -101,20 +127,21 @@ pub(super) fn take(store: &Store, mut each: impl FnMut(At, Tried)) -> bool {
             }
         }
     }
-    read(&taken, &mut each);
-    true
+    read(&taken, &mut each)
 }
 
-fn read(path: &Path, each: &mut impl FnMut(At, Tried)) {
+/// Tells whether it could be read.
+fn read(path: &Path, each: &mut impl FnMut(At, Tried)) -> bool {
     // Whoever had it before it was renamed may still write.
-    let file = File::open(path).and_then(|file| file.lock_shared().map(|()| file));
+    let file = File::open(path)
+        .and_then(|file| locked(|| file.try_lock_shared(), READ_WAIT).map(|()| file));
     let file = match file {
         Ok(file) => file,
         Err(error) => {
             if error.kind() != ErrorKind::NotFound {
                 tracing::warn!(path = %path.display(), %error, "cannot read what commands have tried");
             }
-            return;
+            return false;
         }
     };
     let lines = BufReader::new(file.take(MAX_BYTES)).lines();
@@ -123,6 +150,7 @@ fn read(path: &Path, each: &mut impl FnMut(At, Tried)) {
             each(at, tried);
         }
     }
+    true
 }
 
 /// Removes what was taken in.
@@ -138,7 +166,6 @@ pub(super) fn remove(store: &Store) {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::thread;
 
     use super::*;
     use crate::status::{Means, TriedNode, Words};
@@ -198,6 +225,18 @@ mod tests {
         assert_eq!(take_all(&store), [2]);
         remove(&store);
         assert_eq!(take_all(&store), [0; 0]);
+    }
+
+    #[test]
+    fn a_lock_that_is_not_given_up_holds_nobody_and_loses_nothing() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let store = store(&temp);
+        add(&store, At(1), tried("no route")).expect("it can be written");
+        let other = File::open(file(&store)).expect("anybody may read it");
+        other.lock().expect("nobody else has it");
+        assert!(!take(&store, |_, _| panic!("it is being written")));
+        drop(other);
+        assert_eq!(take_all(&store), [1]);
     }
 
     #[test]

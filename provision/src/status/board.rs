@@ -466,11 +466,14 @@ impl Board {
     /// Takes in what commands have tried while nobody heard them, unless something later is known.
     pub fn catch_up(&mut self, at: At, tried: Tried) {
         for node in tried.nodes {
-            self.tried(at, node.mac, tried.means, node.problem);
+            let record = self.records.get(&node.mac);
+            if !record.is_some_and(|record| record.knows_later(at, tried.means)) {
+                self.tried(at, node.mac, tried.means, node.problem);
+            }
         }
     }
 
-    /// A command has tried to reach a node.
+    /// A command has tried to reach a node. It is the last that has, whatever the clock says.
     fn tried(&mut self, at: At, mac: MacAddr, means: Means, problem: Option<Words>) {
         if !self.known.contains(&mac) {
             return;

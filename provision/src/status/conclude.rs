@@ -88,7 +88,10 @@ pub fn conclude(
             (state, reason) = (State::Stuck, round(furthest, master_url));
         }
     }
-    if state == State::Stuck && worker == Attached::Yes && now.since(boot.began) > MASTER_GRACE {
+    // Whoever only loads may be told to stop, or that there is nothing for it.
+    let may_be_another =
+        state == State::Stuck || state == State::Failed && !boot.is_at_least(Stage::Kernel);
+    if may_be_another && worker == Attached::Yes && now.since(boot.began) > MASTER_GRACE {
         // Its worker is that of the boot before, and is there: the node has never stopped.
         let stage = boot.reached().map_or("a new boot", Stage::as_str);
         let ago = for_people(now.since(boot.last));

@@ -289,13 +289,14 @@ impl Record {
         self.boots.back()
     }
 
-    /// Notes what came of trying to reach it, unless something later is known. Tells whether that changes what is known.
+    /// Whether something later is known of trying to reach it than what came of it then.
+    pub(super) fn knows_later(&self, at: At, means: Means) -> bool {
+        self.tried.get(&means).is_some_and(|last| at < *last)
+    }
+
+    /// Notes what came of trying to reach it. Tells whether that changes what is known.
     pub(super) fn tried(&mut self, at: At, means: Means, problem: Option<Words>) -> bool {
-        let last = self.tried.entry(means).or_insert(at);
-        if at < *last {
-            return false;
-        }
-        *last = at;
+        self.tried.insert(means, at);
         match problem {
             Some(words) => {
                 let unreached = Unreached { at, words };

@@ -60,6 +60,14 @@ fn what_was_tried_before_something_else_was_heard_is_old() {
     assert_eq!(unreached(&again, 1), None);
     again.catch_up(At(21), tried(1, Some("again")));
     assert_eq!(unreached(&again, 1), Some("again"));
+    // The clock has been set back: what is heard now is new.
+    let reached = Event::Tried {
+        mac: mac(1),
+        means: Means::Power,
+        problem: None,
+    };
+    again.hear(At(5), reached);
+    assert_eq!(unreached(&again, 1), None);
     // Of no node, nothing is kept.
     again.catch_up(At(22), tried(2, Some("who?")));
     assert_eq!(again.record(mac(2)), None);

@@ -219,6 +219,21 @@ fn a_node_whose_worker_stays_attached_is_up() {
         &["its worker is attached", "script"],
     );
     assert_first(&of(5900, &Workers::default()), State::Stuck, &[]);
+    // So often that whoever asks was told to stop.
+    let address = heard.address();
+    heard.node(1, 6000).hear(Event::Stopped {
+        mac: mac(1),
+        address,
+        words: Words::new("goes round"),
+    });
+    let of = |at, workers: &Workers| first_node(&cluster, &heard, at, workers);
+    let asked = ["its worker is attached", "in its name"];
+    assert_first(&of(6900, &attached(6900)), State::Up, &asked);
+    assert_first(
+        &of(6900, &Workers::default()),
+        State::Failed,
+        &["goes round"],
+    );
 }
 
 #[test]
