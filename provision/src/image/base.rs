@@ -14,7 +14,6 @@ use super::inputs::Inputs;
 use super::inside;
 use super::root::Root;
 use super::run::{MMDEBSTRAP, TAR, quietly};
-use crate::initramfs;
 use crate::model::image::{Debootstrap, KernelSource, Variant};
 use crate::model::{Cluster, HttpUrl, Image, ImageSource, Log, Suite};
 
@@ -121,15 +120,10 @@ impl<'a> Base<'a> {
         Ok(inputs.digest())
     }
 
-    /// Makes sure that what it takes is on this machine, and what the initramfs takes here or among its packages.
-    pub(super) fn tools(&self) -> anyhow::Result<()> {
-        MMDEBSTRAP.path()?;
-        TAR.path()?;
+    /// Whether the busybox that the initramfs takes is among its packages.
+    pub(super) fn has_busybox(&self) -> bool {
         let mut names = self.packages.iter().map(|name| name.split(['=', '/', ':']));
-        if !names.any(|mut name| name.next() == Some("busybox-static")) {
-            initramfs::busybox(Path::new("/"))?;
-        }
-        Ok(())
+        names.any(|mut name| name.next() == Some("busybox-static"))
     }
 
     /// Makes it. `work` is an empty directory for what is needed meanwhile, `cache` keeps packages.

@@ -24,6 +24,7 @@ use super::run::DEPMOD;
 use super::stage::{self, Stage};
 use super::worker::Program;
 use super::{base, fail, inside, pack, prune, show};
+use crate::initramfs;
 use crate::model::{Cluster, Image, ImageName, RootMode, UsrMode};
 use crate::store::{Digest, Manifest, Store, Temp};
 
@@ -155,9 +156,6 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
     pack::tools(job.image.pack.format)?;
     DEPMOD.path()?;
     let base = stage::base_of(job);
-    if let Some(base) = &base {
-        base.tools()?;
-    }
     let base_digest = base.as_ref().map(Base::digest).transpose()?;
     let stage_digest = stage::digest(job, base_digest)?;
     let inputs = inputs(job, stage_digest, worker.as_ref());
@@ -187,6 +185,12 @@ pub fn build(job: &Job<'_>) -> anyhow::Result<Outcome> {
     let (stage, findings) = if let Some(stage) = old {
         (stage, Vec::new())
     } else {
+        // Files and scripts of the site may bring what is missing.
+        let image = job.image;
+        let is_plain = image.files.is_empty() && image.post_script.is_none();
+        if is_plain && base.as_ref().is_some_and(|base| !base.has_busybox()) {
+            initramfs::busybox(Path::new("/"))?;
+        }
         let archive = match (base, base_digest) {
             (Some(base), Some(digest)) => Some((digest, base_archive(job, &base, digest, &temp)?)),
             _ => None,

@@ -1,5 +1,6 @@
 //! What must not be in an image: what belongs to one machine alone, and what only a running system needs.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
@@ -9,7 +10,7 @@ use super::equip;
 use super::root::Root;
 use super::users::Users;
 use crate::model::UnitName;
-use crate::model::image::ImageFile;
+use crate::model::image::{FileContent, ImageFile};
 use crate::render::Service;
 
 /// Directories that are emptied.
@@ -115,13 +116,22 @@ pub(super) struct Cleaning<'a> {
 }
 
 impl Cleaning<'_> {
-    /// Whether the declaration asks for this path of the image, or for a directory that it is copied with.
+    /// Whether the declaration asks for this path of the image, or it comes with a directory that is copied.
     fn is_declared(&self, path: &str) -> bool {
         let path = Path::new("/").join(path);
-        let declared = self.declared.iter();
-        declared
-            .map(|file| file.path.as_path())
-            .any(|declared| path.starts_with(declared))
+        self.declared.iter().any(|file| {
+            let Ok(below) = path.strip_prefix(file.path.as_path()) else {
+                return false;
+            };
+            match &file.content {
+                FileContent::Text(_) | FileContent::Link(_) => below.as_os_str().is_empty(),
+                FileContent::Directory => false,
+                FileContent::Copy(from) => {
+                    let from = from.as_path();
+                    below.as_os_str().is_empty() || from.join(below).symlink_metadata().is_ok()
+                }
+            }
+        })
     }
 }
 
@@ -153,6 +163,7 @@ pub(super) fn clean(root: &Root, cleaning: &Cleaning<'_>) -> anyhow::Result<()> 
         host_keys(root)?;
     }
     root.remove(".regexctl-kernel")?;
+    special_files(root, cleaning)?;
     if cleaning.strip_docs {
         documentation(root)?;
     }
@@ -167,7 +178,11 @@ pub(super) fn clean(root: &Root, cleaning: &Cleaning<'_>) -> anyhow::Result<()> 
 
 /// Takes away what the running system of the master has besides: passwords, network settings, mounts, and the services by which
 /// it is the master. What `enable` names is wanted.
-pub(super) fn forget_master(root: &Root, enable: &[UnitName]) -> anyhow::Result<()> {
+pub(super) fn forget_master(
+    root: &Root,
+    enable: &[UnitName],
+    tell: &dyn Fn(&str),
+) -> anyhow::Result<()> {
     let mut users = Users::read(root)?;
     users.lock();
     users.write(root)?;
@@ -199,6 +214,11 @@ pub(super) fn forget_master(root: &Root, enable: &[UnitName]) -> anyhow::Result<
             continue;
         }
         for unit in names {
+            if root.exists(format!("usr/lib/systemd/system/{unit}")) {
+                tell(&format!(
+                    "{unit} is switched off: nodes are no servers; name it in `services.enable` where they are"
+                ));
+            }
             equip::mask(root, unit)?;
         }
     }
@@ -207,6 +227,25 @@ pub(super) fn forget_master(root: &Root, enable: &[UnitName]) -> anyhow::Result<
         "# The root is laid together by the initramfs.\n",
         0o644,
     )
+}
+
+/// Devices, sockets and FIFOs: whoever needs one makes it when the node runs.
+fn special_files(root: &Root, cleaning: &Cleaning<'_>) -> anyhow::Result<()> {
+    for entry in WalkDir::new(root.path()) {
+        let entry = entry.with_context(|| format!("cannot list {}", root.path().display()))?;
+        let kind = entry.file_type();
+        if kind.is_file() || kind.is_dir() || kind.is_symlink() {
+            continue;
+        }
+        let path = entry.path();
+        let shown = path.strip_prefix(root.path()).unwrap_or(path);
+        (cleaning.tell)(&format!(
+            "/{} is left out: it is a device, a socket or a FIFO",
+            shown.display()
+        ));
+        fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// The host keys of sshd.
@@ -430,6 +469,65 @@ mod tests {
         }
     }
 
+    /// Such as a post-script makes: copies would not have it, and it would be missed in them.
+    #[test]
+    fn special_files_are_left_out() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Root::new(directory.path());
+        root.write("opt/app/file", "text", 0o644).expect("a file");
+        let fifo = directory.path().join("opt/app/ctl");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            0o644.into(),
+            0,
+        )
+        .expect("it can be made");
+        let told = RefCell::new(Vec::new());
+        let cleaning = Cleaning {
+            strip_docs: false,
+            keeps_host_keys: false,
+            declared: &[],
+            tell: &|what| told.borrow_mut().push(what.to_owned()),
+        };
+        clean(&root, &cleaning).expect("it can be cleaned");
+        let what = "/opt/app/ctl is left out: it is a device, a socket or a FIFO";
+        assert_eq!(told.into_inner(), [what]);
+        assert!(root.exists("opt/app/file") && !fifo.exists());
+    }
+
+    #[test]
+    fn what_comes_with_a_directory_is_declared_and_nothing_else_below_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let overlay = directory.path().join("overlay");
+        fs::create_dir_all(&overlay).expect("a directory");
+        fs::write(overlay.join("resolv.conf"), "nameserver 10.0.0.1\n").expect("a file");
+        let file = |path: &str, content| ImageFile {
+            path: path.parse().expect("a path"),
+            content,
+            mode: 0o755,
+            owner: "root".parse().expect("a name"),
+            group: "root".parse().expect("a name"),
+        };
+        let declared = [
+            file(
+                "/etc",
+                FileContent::Copy(overlay.display().to_string().parse().expect("a path")),
+            ),
+            file("/etc/systemd/network", FileContent::Directory),
+        ];
+        let cleaning = Cleaning {
+            strip_docs: false,
+            keeps_host_keys: false,
+            declared: &declared,
+            tell: &|_| {},
+        };
+        assert!(cleaning.is_declared("etc/resolv.conf"));
+        assert!(!cleaning.is_declared("etc/netplan/01.yaml"));
+        assert!(!cleaning.is_declared("etc/systemd/network/10-lan.link"));
+    }
+
     #[test]
     fn a_master_s_passwords_and_networks_are_forgotten() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -447,7 +545,7 @@ mod tests {
         root.write("etc/exports", "/srv *(rw)\n", 0o644)
             .expect("a file");
         let wanted = ["nfs-kernel-server.service".parse().expect("a unit")];
-        forget_master(&root, &wanted).expect("it can be forgotten");
+        forget_master(&root, &wanted, &|_| {}).expect("it can be forgotten");
         for unit in [
             "isc-dhcp-server.service",
             "kea-dhcp4-server.service",

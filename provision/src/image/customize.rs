@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use walkdir::WalkDir;
 
 use super::base::has_locale;
 use super::equip;
@@ -14,7 +13,7 @@ use super::inputs::{Inputs, read_script};
 use super::inside;
 use super::policy;
 use super::root::Root;
-use super::tree::{self, Filter};
+use super::tree;
 use super::users::Users;
 use crate::model::image::{FileContent, ImageFile, Script};
 use crate::model::{Image, PackageName, SshKey, UnitName};
@@ -177,19 +176,8 @@ fn copy(root: &Root, from: &Path, file: &ImageFile, owner: (u32, u32)) -> anyhow
         root.own(path, owner.0, owner.1)?;
         return tree::copy_file(from, &place, file.mode);
     }
-    let place = root.directory(path)?;
-    let everything = Filter::new::<&str>(&[])?;
-    tree::copy(from, &place, Path::new("/"), &everything)?;
-    for entry in WalkDir::new(&place) {
-        let entry = entry.with_context(|| format!("cannot list {}", place.display()))?;
-        let mode = entry.metadata()?.permissions();
-        std::os::unix::fs::lchown(entry.path(), Some(owner.0), Some(owner.1))
-            .with_context(|| format!("cannot set the owner of {}", entry.path().display()))?;
-        if !entry.file_type().is_symlink() {
-            fs::set_permissions(entry.path(), mode)?;
-        }
-    }
-    Ok(())
+    root.directory(path)?;
+    tree::lay_over(from, root, path, owner)
 }
 
 /// Lets who has these keys log in.

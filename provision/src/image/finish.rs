@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::build::Job;
 use super::listing::Listing;
@@ -57,8 +57,9 @@ impl Finish<'_> {
         fail::here("layered");
 
         self.job.step("publishing");
+        let is_tree_whole = self.is_tree_whole(&made)?;
         let mut writer = self.job.store.lock()?;
-        let manifest = self.put(&made, &mut writer)?;
+        let manifest = self.put(&made, is_tree_whole, &mut writer)?;
         fail::here("artifacts");
         let digest = writer.put_manifest(&manifest)?;
         fail::here("manifest");
@@ -106,6 +107,14 @@ impl Finish<'_> {
         tree::copy(&self.stage.layer(), &layer, Path::new("/"), &everything)?;
         let root = Root::new(&layer);
         if let Some(worker) = self.worker {
+            let place = root.resolve(equip::WORKER)?;
+            if place != layer.join(equip::WORKER) {
+                bail!(
+                    "/{} of the image {} would lie behind a link; leave the link out of the image",
+                    equip::WORKER,
+                    self.job.image.name
+                );
+            }
             root.write(equip::WORKER, &worker.bytes, 0o755)?;
             let created = i64::try_from(self.job.created()).unwrap_or(i64::MAX);
             for path in Path::new(equip::WORKER).ancestors() {
@@ -169,15 +178,32 @@ impl Finish<'_> {
         Ok(to)
     }
 
-    fn put(&self, made: &Made, writer: &mut Writer) -> anyhow::Result<Manifest> {
+    /// Whether the store has the tree already, as it is to be. Reads all of it: not something to do while others wait for the
+    /// store.
+    fn is_tree_whole(&self, made: &Made) -> anyhow::Result<bool> {
+        if made.tree.is_none() {
+            return Ok(false);
+        }
+        let packed = File::open(&made.root)
+            .and_then(Digest::of_reader)
+            .with_context(|| format!("cannot read {}", made.root.display()))?;
+        let place = self.job.store.tree_path(packed.0);
+        // What cannot be read is damaged, too.
+        Ok(place.exists() && matches!(made.listing.damage(&place), Ok(None)))
+    }
+
+    fn put(
+        &self,
+        made: &Made,
+        is_tree_whole: bool,
+        writer: &mut Writer,
+    ) -> anyhow::Result<Manifest> {
         let root = writer.put_file(&made.root)?;
         if let Some(tree) = &made.tree {
-            let place = self.job.store.tree_path(root.sha256);
             // One that is whole stays: nodes have it mounted.
-            if place.exists() && made.listing.damage(&place)?.is_some() {
-                writer.remove(&place)?;
+            if !is_tree_whole {
+                writer.replace_tree(root.sha256, tree)?;
             }
-            writer.put_tree(root.sha256, tree)?;
             fail::here("tree");
         }
         let mut put = |path: &Path| writer.put_file(path);

@@ -64,8 +64,12 @@ pub fn shell(shell: &Shell<'_>) -> anyhow::Result<Ended> {
     fs::create_dir(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let root = Root::new(directory.join("root"));
     pack::unpack(job.store, shell.manifest, root.path())?;
-    if shell.commit {
-        initramfs::busybox(root.path())?;
+    if shell.commit
+        && let Err(error) = initramfs::busybox(root.path())
+    {
+        job.step(&format!(
+            "{error}; without it, nothing of what is done here can be kept"
+        ));
     }
     let status = run(&root, shell.command)?;
     if !shell.commit || status != 0 {

@@ -13,6 +13,8 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
 use walkdir::{DirEntry, WalkDir};
 
+use super::root::Root;
+
 /// The largest extended attribute of Linux.
 const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
 
@@ -106,9 +108,71 @@ fn as_gitignore(pattern: &str) -> String {
     }
 }
 
-/// Copies what is below `from` to `to`, which may be there already. `shown` is the path by which
+/// Where a copy goes.
+#[derive(Clone, Copy)]
+enum Onto<'a> {
+    /// To a directory in which nothing is that the copy does not bring itself.
+    Fresh(&'a Path),
+    /// Over what is at this path of an image, whose links stay within it; all of it is this user's and this group's.
+    Image(&'a Root, &'a Path, (u32, u32)),
+}
+
+impl Onto<'_> {
+    /// The place of what is at this path below the top.
+    fn place(self, below: &Path, is_directory: bool) -> anyhow::Result<PathBuf> {
+        // Without the slash that an empty path would be joined by.
+        let join = |to: &Path| {
+            if below.as_os_str().is_empty() {
+                to.to_owned()
+            } else {
+                to.join(below)
+            }
+        };
+        let (root, at) = match self {
+            Self::Fresh(to) => return Ok(join(to)),
+            Self::Image(root, at, _) => (root, join(at)),
+        };
+        if is_directory {
+            return root.resolve(at);
+        }
+        let place = root.resolve_parent(at)?;
+        match fs::symlink_metadata(&place) {
+            Ok(there) if there.is_dir() => bail!("{} is a directory", place.display()),
+            Ok(_) => fs::remove_file(&place)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(place)
+    }
+
+    fn owner(self, metadata: &Metadata) -> (u32, u32) {
+        match self {
+            Self::Fresh(_) => (metadata.uid(), metadata.gid()),
+            Self::Image(_, _, owner) => owner,
+        }
+    }
+}
+
+/// Copies what is below `from` to `to`, in which nothing may be that has links. `shown` is the path by which
 /// the patterns know `from`. Gives how many files went meanwhile, if they may.
 pub(super) fn copy(from: &Path, to: &Path, shown: &Path, filter: &Filter) -> anyhow::Result<usize> {
+    copy_onto(from, Onto::Fresh(to), shown, filter)
+}
+
+/// Copies what is below `from` over what is at `at` in an image, and gives it to somebody. What was there of the same
+/// name goes, but for directories.
+pub(super) fn lay_over(
+    from: &Path,
+    root: &Root,
+    at: &Path,
+    owner: (u32, u32),
+) -> anyhow::Result<()> {
+    let everything = Filter::new::<&str>(&[])?;
+    let onto = Onto::Image(root, at, owner);
+    copy_onto(from, onto, Path::new("/"), &everything).map(drop)
+}
+
+fn copy_onto(from: &Path, onto: Onto<'_>, shown: &Path, filter: &Filter) -> anyhow::Result<usize> {
     let mut walk = WalkDir::new(from)
         .same_file_system(filter.one_file_system)
         .into_iter();
@@ -161,13 +225,11 @@ pub(super) fn copy(from: &Path, to: &Path, shown: &Path, filter: &Filter) -> any
             }
             continue;
         }
-        let place = if below.as_os_str().is_empty() {
-            to.to_owned()
-        } else {
-            to.join(below)
-        };
-        let copied = copy_one(entry.path(), &place, &metadata, &mut links)
-            .with_context(|| format!("cannot copy {}", entry.path().display()));
+        let failed = || format!("cannot copy {}", entry.path().display());
+        let place = onto.place(below, is_directory).with_context(failed)?;
+        let owner = onto.owner(&metadata);
+        let copied =
+            copy_one(entry.path(), &place, &metadata, owner, &mut links).with_context(failed);
         if filter.unless_gone(copied)?.is_none() {
             gone += 1;
             // Without what belongs to it, it is not what it was.
@@ -185,7 +247,7 @@ pub(super) fn copy(from: &Path, to: &Path, shown: &Path, filter: &Filter) -> any
     }
     // Their times change while they are filled.
     for (from, place, metadata) in directories.iter().rev() {
-        let done = attributes(from, place, metadata)
+        let done = attributes(from, place, metadata, onto.owner(metadata))
             .with_context(|| format!("cannot copy {}", from.display()));
         filter.unless_gone(done)?;
     }
@@ -196,18 +258,19 @@ fn copy_one(
     from: &Path,
     place: &Path,
     metadata: &Metadata,
+    owner: (u32, u32),
     links: &mut BTreeMap<(u64, u64), PathBuf>,
 ) -> anyhow::Result<()> {
     let kind = metadata.file_type();
     if kind.is_dir() {
-        if !place.is_dir() {
+        if !is_directory(place)? {
             fs::create_dir(place)?;
         }
         return Ok(());
     }
     if kind.is_symlink() {
         symlink(fs::read_link(from)?, place)?;
-        return attributes(from, place, metadata);
+        return attributes(from, place, metadata, owner);
     }
     if !kind.is_file() {
         // Devices, sockets and FIFOs belong to a running system.
@@ -220,16 +283,30 @@ fn copy_one(
             return Ok(());
         }
         fs::copy(from, place)?;
-        attributes(from, place, metadata)?;
+        attributes(from, place, metadata, owner)?;
         links.insert(file, place.to_owned());
         return Ok(());
     }
     fs::copy(from, place)?;
-    attributes(from, place, metadata)
+    attributes(from, place, metadata, owner)
 }
 
-fn attributes(from: &Path, place: &Path, metadata: &Metadata) -> anyhow::Result<()> {
-    lchown(place, Some(metadata.uid()), Some(metadata.gid()))?;
+/// Whether there is a directory; a link to one is none.
+fn is_directory(place: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(place) {
+        Ok(there) => Ok(there.is_dir()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn attributes(
+    from: &Path,
+    place: &Path,
+    metadata: &Metadata,
+    (user, group): (u32, u32),
+) -> anyhow::Result<()> {
+    lchown(place, Some(user), Some(group))?;
     if metadata.is_symlink() {
         return set_time(place, metadata.mtime(), metadata.mtime_nsec());
     }
@@ -309,7 +386,7 @@ pub(super) fn link_without(from: &Path, to: &Path, hollow: &[&str]) -> anyhow::R
                 walk.skip_current_dir();
             }
             // One that was there before keeps what belongs to it.
-            if !place.is_dir() {
+            if !is_directory(&place).with_context(failed)? {
                 fs::create_dir(&place).with_context(failed)?;
                 let metadata = entry.metadata().with_context(failed)?;
                 directories.push((entry.into_path(), place, metadata));
@@ -319,7 +396,8 @@ pub(super) fn link_without(from: &Path, to: &Path, hollow: &[&str]) -> anyhow::R
         }
     }
     for (from, place, metadata) in directories.iter().rev() {
-        attributes(from, place, metadata)
+        let owner = (metadata.uid(), metadata.gid());
+        attributes(from, place, metadata, owner)
             .with_context(|| format!("cannot link {}", from.display()))?;
     }
     Ok(())

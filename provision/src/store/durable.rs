@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::fs::{CWD, RenameFlags};
+
 use super::{Digest, StoreError};
 
 /// Writes a new file and syncs it. `path` must not exist.
@@ -21,6 +23,13 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreErr
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).map_err(|error| StoreError::io("move something to", to, error))?;
     to.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Makes two things that are there change places, on one file system, and syncs the second place.
+pub(super) fn exchange(one: &Path, other: &Path) -> Result<(), StoreError> {
+    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
+        .map_err(|error| StoreError::io("move something to", other, error.into()))?;
+    other.parent().map_or(Ok(()), sync_directory)
 }
 
 /// Makes the names in a directory survive a power loss.

@@ -147,6 +147,16 @@ impl Writer {
         durable::rename(path, &place)
     }
 
+    /// The same, but in the place of the tree that is there, in one step: that one is at `path` then.
+    pub fn replace_tree(&mut self, root: Digest, path: &Path) -> Result<(), StoreError> {
+        let place = self.store.tree_path(root);
+        if !place.exists() {
+            return self.put_tree(root, path);
+        }
+        durable::sync_all_of(path)?;
+        durable::exchange(path, &place)
+    }
+
     /// Writes a manifest, and gives the image's digest. Everything that it names must be there.
     pub fn put_manifest(&mut self, manifest: &Manifest) -> Result<Digest, StoreError> {
         for digest in manifest.artifacts() {

@@ -141,45 +141,6 @@ fn archives_give_the_same_root_as_the_directory() {
     assert!(told.contains("cannot read the archive"), "{told}");
 }
 
-#[test]
-fn an_archive_cannot_reach_out_of_the_image() {
-    if !can_build() {
-        return;
-    }
-    let rig = Rig::new();
-    let root = rig.path("root");
-    tiny_root(&root);
-    let outside = rig.path("outside");
-    fs::create_dir(&outside).expect("a directory");
-    std::os::unix::fs::symlink(&outside, root.join("etc/leads-out")).expect("a link");
-    let archive = rig.path("bad.tar");
-    let tar = |arguments: &[&str]| {
-        let status = Command::new("tar")
-            .args(arguments)
-            .status()
-            .expect("tar is there");
-        assert!(status.success());
-    };
-    tar(&["--create", "--file", text(&archive), "-C", text(&root), "."]);
-    // A file behind the link, by a name that goes through it.
-    let other = rig.path("other");
-    write(&other.join("etc/leads-out/planted"), "planted");
-    tar(&[
-        "--append",
-        "--file",
-        text(&archive),
-        "-C",
-        text(&other),
-        "./etc/leads-out/planted",
-    ]);
-    let told = rig.fails(&["import", "tiny", "--no-worker", "--tar", text(&archive)]);
-    assert!(
-        told.contains("cannot make the directory /etc/leads-out"),
-        "{told}"
-    );
-    assert!(!outside.join("planted").exists());
-}
-
 /// A capability is neither in a file's bytes nor in its mode.
 #[test]
 fn a_capability_is_a_change() {
@@ -206,74 +167,6 @@ fn a_capability_is_a_change() {
     let diff = String::from_utf8_lossy(&diff.stdout);
     assert!(diff.contains("~ /usr/bin/ping: "), "{diff}");
     assert!(diff.contains(" with attributes "), "{diff}");
-}
-
-/// What is refused is refused at once, whatever comes behind it.
-#[test]
-fn a_large_archive_is_refused_at_its_first_entry() {
-    if !can_build() {
-        return;
-    }
-    let rig = Rig::new();
-    let mut archive = tar::Builder::new(Vec::new());
-    for (name, size) in [("a/../../x", 1), ("large", 20 << 20)] {
-        let mut header = tar::Header::new_ustar();
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_size(size);
-        header.set_mode(0o644);
-        header.set_cksum();
-        let bytes = vec![0; usize::try_from(size).expect("it is small")];
-        archive.append(&header, &*bytes).expect("into memory");
-    }
-    let path = rig.path("bad.tar");
-    fs::write(&path, archive.into_inner().expect("into memory")).expect("a file");
-    let import = rig.command(&["import", "tiny", "--no-worker", "--tar", text(&path)]);
-    let output = Command::new("timeout")
-        .arg("60")
-        .arg(import.get_program())
-        .args(import.get_args())
-        .current_dir(rig.directory.path())
-        .output()
-        .expect("timeout is there");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("with `..`"), "{told}");
-}
-
-/// As `tar -S --format=posix` writes them: what the archive holds of the file is not the file.
-#[test]
-fn a_sparse_file_in_a_posix_archive_is_refused() {
-    if !can_build() {
-        return;
-    }
-    let rig = Rig::new();
-    let root = rig.path("root");
-    tiny_root(&root);
-    write(&root.join("etc/end"), "");
-    let sparse = fs::File::create(root.join("etc/sparse")).expect("a file");
-    sparse.set_len(8 << 20).expect("ours");
-    std::os::unix::fs::FileExt::write_at(&sparse, b"data", 4 << 20).expect("ours");
-    let archive = rig.path("sparse.tar");
-    for (format, is_good) in [("gnu", true), ("posix", false)] {
-        let packed = Command::new("tar")
-            .args(["--create", "--sparse", "--format", format, "--file"])
-            .args([text(&archive), "-C", text(&root), "."])
-            .status()
-            .expect("tar is there");
-        assert!(packed.success());
-        let import = ["import", "tiny", "--no-worker", "--tar", text(&archive)];
-        if is_good {
-            let built = rig.json(&import);
-            let unpacked = rig.unpacked(&built["manifest"], format);
-            let same = fs::read(unpacked.join("etc/sparse")).expect("it is there")
-                == fs::read(root.join("etc/sparse")).expect("it is there");
-            assert!(same);
-        } else {
-            let told = rig.fails(&import);
-            assert!(told.contains("etc/sparse"), "{told}");
-            assert!(told.contains("--format=gnu"), "{told}");
-        }
-    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod commands;
 mod debian;
 mod faults;
+mod hostile;
 mod import;
 mod lint;
 mod master;

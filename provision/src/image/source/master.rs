@@ -89,7 +89,7 @@ const NOT_THE_MASTER_S: [&str; 67] = [
 fn filter(job: &Job<'_>, exclude: &[String]) -> anyhow::Result<Filter> {
     let mut patterns: Vec<String> = NOT_THE_MASTER_S.map(str::to_owned).into();
     // What `apply` installs: its units start daemons of a master, and who switches them on is beside them.
-    for place in render::places_in_system() {
+    for (place, _) in render::places_in_system() {
         let (above, name) = place.rsplit_once('/').unwrap_or_default();
         for other in ["*.wants", "*.requires"] {
             patterns.push(format!("{above}/{other}/{name}"));
@@ -180,7 +180,7 @@ pub(super) fn copy(
         ));
         root.remove(&key)?;
     }
-    clean::forget_master(root, &image.services.enable)
+    clean::forget_master(root, &image.services.enable, &|what| job.step(what))
 }
 
 #[cfg(test)]
