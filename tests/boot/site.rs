@@ -252,6 +252,18 @@ impl Site {
         assert!(said.contains("root: 755 0 0"), "{said}");
     }
 
+    /// Waits for a node's own word of what file systems its root and its /usr are.
+    pub(crate) fn has_root(&mut self, name: &str, root: &str, usr: &str) {
+        let said = self.until(&format!("{name} tells of its root"), |site| {
+            site.exec(name, "stat -f -c %T / /usr")
+        });
+        let kinds: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.starts_with("---"))
+            .collect();
+        assert_eq!(kinds, [root, usr], "{name}");
+    }
+
     /// Runs a command on nodes. Gives what they said, if all of them could.
     pub(crate) fn exec(&self, nodes: &str, line: &str) -> Option<String> {
         let key = format!("IdentityFile={}", text(&self.directory.join("ssh-key")));

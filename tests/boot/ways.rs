@@ -166,6 +166,14 @@ impl Run {
             self.is_up(machine, loader);
         }
         self.site.log_in("pxelinux,syslinux,grub,own");
+        for (machine, root, usr) in [
+            (&rack.pxelinux, "tmpfs", "nfs"),
+            (&rack.syslinux, "tmpfs", "tmpfs"),
+            (&rack.grub, "overlayfs", "nfs"),
+            (&rack.own, "overlayfs", "overlayfs"),
+        ] {
+            self.site.has_root(machine.name, root, usr);
+        }
         host_keys_are_kept(rack);
         let hangs = rack.hangs.name;
         let reason = self

@@ -17,6 +17,9 @@ use super::{programs, say, stages};
 /// Files of the tree, enough that a job over it is interrupted in its middle.
 const FILES: usize = 12_000;
 
+/// The disk of the machine that nobody knows.
+const DISK_BYTES: u64 = 100 << 20;
+
 /// What is searched for: something that is in every file, and something rare.
 const PATTERN: &str = r"needle \d+7\b|commit 99\d \d+";
 
@@ -118,10 +121,36 @@ impl Run {
     fn switch_on(&mut self, rack: &Rack) -> [Daemon; 3] {
         self.say("switching on three nodes and a machine that nobody knows");
         self.power("on");
-        let guests = [&rack.nfs, &rack.uefi, &rack.stranger].map(|machine| machine.start(&[]));
-        for machine in rack.known() {
+        // One with a disk, which is looked for and left alone.
+        let disk = self.directory.join("disk");
+        let file = File::create(&disk).expect("the directory is ours");
+        file.set_len(DISK_BYTES).expect("it has holes");
+        let drive = format!("if=virtio,format=raw,file={}", text(&disk));
+        let stranger = rack.stranger.start(&["-drive", &drive]);
+        let [nfs, uefi] = [&rack.nfs, &rack.uefi].map(|machine| machine.start(&[]));
+        let guests = [nfs, uefi, stranger];
+        for (machine, root) in [
+            (&rack.ram, &["image", "verified", "root"][..]),
+            (&rack.nfs, &["root"]),
+            (&rack.uefi, &["image", "verified", "root"]),
+        ] {
             let node = self.site.wait_for_node(machine.name);
             self.say(&format!("{} is up: {}", machine.name, stages(&node)));
+            let all = node["boot"]["stages"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            for stage in ["dhcp", "loader", "script", "kernel", "worker"]
+                .iter()
+                .chain(root)
+            {
+                assert!(
+                    all.iter().any(|heard| heard["stage"] == *stage),
+                    "{} says nothing of {stage}: {node:#}",
+                    machine.name
+                );
+            }
+            self.site.has_root(machine.name, "overlayfs", "overlayfs");
         }
         guests
     }
@@ -168,6 +197,10 @@ impl Run {
         assert_eq!(
             unknown["inventory"]["nics"][0]["mac"],
             mac.as_str(),
+            "{unknown:#}"
+        );
+        assert_eq!(
+            unknown["inventory"]["disks"][0]["bytes"], DISK_BYTES,
             "{unknown:#}"
         );
         let listed = self.site.provision(&["node", "discover"]);

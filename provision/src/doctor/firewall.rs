@@ -110,9 +110,10 @@ fn needed(cluster: &Cluster) -> (BTreeSet<Port>, Vec<Finding>) {
     let network = &cluster.network;
     add("tcp", network.http_port);
     add("tcp", network.master_port);
+    // Loaders are ours, whoever gives addresses.
+    add("udp", 69);
     if !matches!(cluster.dhcp, Dhcp::External) {
         add("udp", DHCP_PORT);
-        add("udp", 69);
     }
     if matches!(cluster.dhcp, Dhcp::Proxy) {
         // Firmware asks there which loader the offer meant.

@@ -272,6 +272,28 @@ fn a_server_that_is_gone_for_a_while_is_waited_for() {
     assert!(text(&output).contains("cannot fetch"), "{}", text(&output));
 }
 
+/// Nodes that failed together do not come back together.
+#[test]
+fn pauses_grow_and_are_not_the_same() {
+    let node = Node::new();
+    let script = "sleep() { echo \"slept $1\"; }\n\
+        for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do pause 8; done\n\
+        echo \"grown $(longer 1 30) $(longer 8 30) $(longer 16 30) $(longer 30 30)\"";
+    let said = text(&node.run(script, &[]));
+    let pauses: Vec<f64> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("slept "))
+        .map(|seconds| seconds.parse().unwrap())
+        .collect();
+    assert_eq!(pauses.len(), 20, "{said}");
+    assert!(
+        pauses.iter().all(|pause| (4.0..=8.0).contains(pause)),
+        "{said}"
+    );
+    assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{said}");
+    assert!(said.ends_with("grown 2 16 30 30\n"), "{said}");
+}
+
 #[test]
 fn a_server_that_never_comes_back_is_given_up() {
     let node = Node::new();

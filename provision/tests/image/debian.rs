@@ -46,6 +46,11 @@ fn a_declared_debian_is_built() {
     );
     rig.cluster(&DECLARATION.replace("HAS_WORKER", &has_worker.to_string()));
     let built = rig.json(&["build", "node"]);
+    assert_eq!(
+        rig.json(&["build", "node", "--force"])["digest"],
+        built["digest"],
+        "all is made again, from the same packages, and is not the same"
+    );
     let manifest = &built["manifest"];
     let packed = manifest["root"]["size"].as_u64().expect("a number");
     let program = manifest["worker"]["size"].as_u64().unwrap_or(0);

@@ -12,7 +12,7 @@ use regexctl_provision::store::Digest;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Daemon, Namespace, needs, until};
+use crate::harness::{Daemon, Namespace, missing, needs, until};
 use crate::serve::site::{Server, Site};
 
 fn cluster(dir: &Path, master: &str, dhcp: &str) -> String {
@@ -55,7 +55,11 @@ fn examine(net: &Namespace, dir: &Path, dhcp: &str) -> (Option<i32>, Vec<String>
 }
 
 fn examine_as(net: &Namespace, dir: &Path, master: &str, dhcp: &str) -> (Option<i32>, Vec<String>) {
-    fs::write(dir.join("cluster.toml"), cluster(dir, master, dhcp)).expect("the directory is ours");
+    examine_text(net, dir, &cluster(dir, master, dhcp))
+}
+
+fn examine_text(net: &Namespace, dir: &Path, text: &str) -> (Option<i32>, Vec<String>) {
+    fs::write(dir.join("cluster.toml"), text).expect("the directory is ours");
     let told = net
         .command(env!("CARGO_BIN_EXE_regex-provision"))
         .current_dir(dir)
@@ -289,10 +293,50 @@ fn a_pool_that_is_used_up_is_told() {
     });
 }
 
+/// In the rules of the network that it is on, and by the clock that the nodes follow.
+#[test]
+fn a_firewall_and_a_clock_are_looked_at() {
+    if !needs(&["ip", "nft", "chronyc"]) {
+        return;
+    }
+    let Some(net) = Namespace::new(&["10.77.0.1/24"]) else {
+        return;
+    };
+    let dir = TempDir::new().expect("temporary directories can be made");
+    let dir = dir.path();
+    let closed = "table inet site { chain input { type filter hook input priority 0; udp dport 69 drop; }; }";
+    let ruled = net.command("nft").arg(closed).status();
+    assert!(ruled.expect("nft starts").success());
+    let text = cluster(dir, "10.77.0.1", "mode = \"external\"");
+    let text = text.replace("[time]\nenabled = false", "[time]\nenabled = true");
+    let (code, lines) = examine_text(&net, dir, &text);
+    assert_eq!(code, Some(1));
+    let firewall = lines
+        .iter()
+        .find(|line| line.starts_with("firewall warning "));
+    let firewall = firewall.unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(
+        firewall.contains("69") && !firewall.contains("8080"),
+        "{firewall}"
+    );
+    // Whatever it is set by here.
+    has(&lines, "clock ");
+    // Where it is not to be looked after, nothing is said of it.
+    let (_, lines) = examine(&net, dir, "mode = \"external\"");
+    assert!(
+        !lines.iter().any(|line| line.starts_with("clock ")),
+        "{lines:#?}"
+    );
+}
+
 /// The daemon reads with its own user's eyes.
 #[test]
 fn a_loader_that_may_not_be_read_is_told() {
-    if !needs(&["dnsmasq", "ip"]) || !rustix::process::geteuid().is_root() {
+    if !needs(&["dnsmasq", "ip"]) {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        missing("the right to change owners");
         return;
     }
     let Some(net) = Namespace::new(&["10.77.0.1/24"]) else {

@@ -213,7 +213,16 @@ fn a_password_is_in_no_arguments() {
     );
     expect(&told, 0, "n0: told to switch off and on\n");
     let arguments = read(dir, "arguments");
-    for said in ["lanplus", "127.0.0.1", "admin", "pxe", "status", "on"] {
+    for said in [
+        "lanplus",
+        "-C",
+        "3",
+        "127.0.0.1",
+        "admin",
+        "pxe",
+        "status",
+        "on",
+    ] {
         assert!(arguments.lines().any(|word| word == said), "{arguments}");
     }
     assert!(!arguments.contains(PASSWORD), "{arguments}");

@@ -103,8 +103,7 @@ fn what_is_not_printed_is_told_all_the_same() {
     let server = site.serve();
     let directory = site.file();
     let directory = directory.parent().expect("a file is in a directory");
-    let ssh =
-        "case $* in *10.77.1.0*) echo hello;; *) echo ssh: no route > \"$2\"; exit 255;; esac";
+    let ssh = "case $* in *-V) exit 255;; *10.77.1.0*) echo hello;; *) echo ssh: no route > \"$2\"; exit 255;; esac";
     let (reader, writer) = UnixStream::pair().expect("there are sockets");
     drop(reader);
     let output = site
