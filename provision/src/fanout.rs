@@ -45,9 +45,9 @@ const LOGIN_AND_END: &str =
 
 /// What it then says of a login, and where.
 const LOGGED_IN: &str = "Authenticated to ";
-const LOGIN_PLACE: &str = ":ssh_userauth2():";
+const LOGIN_PLACE: &str = ":ssh_userauth2";
 
-/// What `scp` says behind the reason that its `ssh` has given; alone where a connection that there was has ended.
+/// What `scp` says behind the reason that its `ssh` has given.
 const SCP_LAST_LINES: [&str; 2] = ["scp: Connection closed", "lost connection"];
 
 /// How nodes are logged in to.
@@ -300,9 +300,10 @@ impl Own {
     fn parse(text: &str) -> Self {
         let mut own = Self::default();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            // `packet.c:sshpkt_vfatal():1943 (pid=7): words`
+            // `packet.c:sshpkt_vfatal():1943 (pid=7): words`; since 2024 `(bin=ssh, pid=7)`.
             let told = line
-                .split_once(" (pid=")
+                .split_once("():")
+                .filter(|(place, _)| !place.contains(' '))
                 .and_then(|(place, rest)| Some((place, rest.split_once("): ")?.1)));
             match told {
                 None => own.error = Some(line.to_owned()),
@@ -312,7 +313,7 @@ impl Own {
                         ..Self::default()
                     };
                 }
-                Some((place, _)) if place.contains(LOGIN_PLACE) => {}
+                Some((place, _)) if place.ends_with(LOGIN_PLACE) => {}
                 Some((_, words)) => own.end = Some(words.to_owned()),
             }
         }
@@ -356,9 +357,7 @@ fn outcome(
 impl Said {
     /// What a status of 255 means.
     fn failed(&self) -> Outcome {
-        let is_lost = |line: &str| {
-            LOST.iter().any(|begin| line.starts_with(begin)) || SCP_LAST_LINES.contains(&line)
-        };
+        let is_lost = |line: &str| LOST.iter().any(|begin| line.starts_with(begin));
         let errors = self.errors.text();
         let Some(own) = &self.own else {
             return match errors {
@@ -512,13 +511,18 @@ mod tests {
         ] {
             assert_eq!(ended(Some(own.to_owned()), errors), told);
         }
+        // As OpenSSH 10 prints it.
+        let own = format!(
+            "{}clientloop.c:server_alive_check():503 (bin=ssh, pid=7): Timeout, server 10.0.0.11 not responding.\n",
+            LOGIN.replace("(pid=", "(bin=ssh, pid=")
+        );
+        assert_eq!(
+            ended(Some(own), ""),
+            "the connection was lost: Timeout, server 10.0.0.11 not responding."
+        );
         // Without a login that is told of: another ssh has the connection.
         assert_eq!(ended(Some(String::new()), "words\n"), "exit status 255");
         // Its scp.
-        assert_eq!(
-            ended(None, "scp: Connection closed\n"),
-            "the connection was lost: scp: Connection closed"
-        );
         assert_eq!(
             ended(
                 None,

@@ -237,11 +237,14 @@ impl Systemd {
         if service != Service::Serve {
             return self.wait(service, self.start_time);
         }
-        match self.wait(service, self.load_time) {
+        let waited = match self.wait(service, self.load_time) {
             // One with as many nodes as it takes answers late; started anew, it would cut them all off.
             Err(ServiceError::Down { .. }) if self.is_silent(service) => {
                 self.wait(service, self.start_time)
             }
+            waited => waited,
+        };
+        match waited {
             // The process may be of a version that cannot read what this one writes: after an upgrade its unit is the
             // same, so nobody else starts it anew.
             Err(ServiceError::Down { .. }) => {

@@ -128,7 +128,10 @@ impl Cleaning<'_> {
                 FileContent::Directory => false,
                 FileContent::Copy(from) => {
                     let from = from.as_path();
-                    below.as_os_str().is_empty() || from.join(below).symlink_metadata().is_ok()
+                    // Where it is there no more, nobody knows what it had.
+                    below.as_os_str().is_empty()
+                        || from.join(below).symlink_metadata().is_ok()
+                        || !from.exists()
                 }
             }
         })

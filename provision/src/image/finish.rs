@@ -57,9 +57,9 @@ impl Finish<'_> {
         fail::here("layered");
 
         self.job.step("publishing");
-        let is_tree_whole = self.is_tree_whole(&made)?;
+        let is_tree_damaged = self.is_tree_damaged(&made)?;
         let mut writer = self.job.store.lock()?;
-        let manifest = self.put(&made, is_tree_whole, &mut writer)?;
+        let manifest = self.put(&made, is_tree_damaged, &mut writer)?;
         fail::here("artifacts");
         let digest = writer.put_manifest(&manifest)?;
         fail::here("manifest");
@@ -107,7 +107,7 @@ impl Finish<'_> {
         tree::copy(&self.stage.layer(), &layer, Path::new("/"), &everything)?;
         let root = Root::new(&layer);
         if let Some(worker) = self.worker {
-            let place = root.resolve(equip::WORKER)?;
+            let place = root.resolve_parent(equip::WORKER)?;
             if place != layer.join(equip::WORKER) {
                 bail!(
                     "/{} of the image {} would lie behind a link; leave the link out of the image",
@@ -178,9 +178,9 @@ impl Finish<'_> {
         Ok(to)
     }
 
-    /// Whether the store has the tree already, as it is to be. Reads all of it: not something to do while others wait for the
-    /// store.
-    fn is_tree_whole(&self, made: &Made) -> anyhow::Result<bool> {
+    /// Whether the store has the tree already, and not as it is to be. Reads all of it: not something to do while others
+    /// wait for the store.
+    fn is_tree_damaged(&self, made: &Made) -> anyhow::Result<bool> {
         if made.tree.is_none() {
             return Ok(false);
         }
@@ -189,20 +189,22 @@ impl Finish<'_> {
             .with_context(|| format!("cannot read {}", made.root.display()))?;
         let place = self.job.store.tree_path(packed.0);
         // What cannot be read is damaged, too.
-        Ok(place.exists() && matches!(made.listing.damage(&place), Ok(None)))
+        Ok(place.exists() && !matches!(made.listing.damage(&place), Ok(None)))
     }
 
     fn put(
         &self,
         made: &Made,
-        is_tree_whole: bool,
+        is_tree_damaged: bool,
         writer: &mut Writer,
     ) -> anyhow::Result<Manifest> {
         let root = writer.put_file(&made.root)?;
         if let Some(tree) = &made.tree {
             // One that is whole stays: nodes have it mounted.
-            if !is_tree_whole {
+            if is_tree_damaged {
                 writer.replace_tree(root.sha256, tree)?;
+            } else {
+                writer.put_tree(root.sha256, tree)?;
             }
             fail::here("tree");
         }

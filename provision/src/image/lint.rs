@@ -280,17 +280,17 @@ fn host_key(root: &Root, findings: &mut Findings) -> anyhow::Result<()> {
     );
     for path in settings {
         let text = root.read_text(&path)?.unwrap_or_default();
-        let mut words = text
-            .lines()
-            .filter_map(|line| line.split_whitespace().next());
-        if words.any(|word| word.eq_ignore_ascii_case("HostKey")) {
-            // It may lie anywhere.
-            findings.warning(
-                "no-host-key",
-                format!("{WHAT}, unless a key is where /{path} says"),
-                "look whether it is there",
-            );
-            return Ok(());
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let is_key = words
+                .next()
+                .is_some_and(|word| word.eq_ignore_ascii_case("HostKey"));
+            let Some(key) = words.next().filter(|_| is_key) else {
+                continue;
+            };
+            if root.exists(key) {
+                return Ok(());
+            }
         }
     }
     findings.error("no-host-key", WHAT, FIX);

@@ -150,13 +150,7 @@ impl Listing {
 
     /// The first path at which an unpacked root is not what is listed; none if all of it is. Reads all of it.
     pub(super) fn damage(&self, root: &Path) -> anyhow::Result<Option<PathBuf>> {
-        let mut found = Self::of(root, "")?;
-        // One that an earlier version has made knows nothing of extended attributes.
-        if self.entries.iter().all(|entry| entry.extended.is_none()) {
-            for entry in &mut found.entries {
-                entry.extended = None;
-            }
-        }
+        let found = Self::of(root, "")?;
         Ok(self.first_difference(&found).map(|path| root.join(path)))
     }
 

@@ -249,12 +249,16 @@ impl App {
                 problem
             }
             // Whoever asks is not told to load it any more, so that is nothing to be told of for ever.
-            None => is_damaged.then(|| {
-                let what = "a file of an earlier generation".to_owned();
-                let problem = damaged(what, "nothing that was applied since needs it");
-                tracing::warn!("{problem}");
-                problem
-            }),
+            None => {
+                // It may have been, when this began.
+                self.trouble(Trouble::Artifact(digest), None);
+                is_damaged.then(|| {
+                    let what = "a file of an earlier generation".to_owned();
+                    let problem = damaged(what, "nothing that was applied since needs it");
+                    tracing::warn!("{problem}");
+                    problem
+                })
+            }
         })
     }
 

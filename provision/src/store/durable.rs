@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 
 use super::{Digest, StoreError};
 
@@ -25,11 +26,16 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     to.parent().map_or(Ok(()), sync_directory)
 }
 
-/// Makes two things that are there change places, on one file system, and syncs the second place.
-pub(super) fn exchange(one: &Path, other: &Path) -> Result<(), StoreError> {
-    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
-        .map_err(|error| StoreError::io("move something to", other, error.into()))?;
-    other.parent().map_or(Ok(()), sync_directory)
+/// Makes two things that are there change places, on one file system, and syncs the second place. Tells whether it could: not every
+/// file system can.
+pub(super) fn exchange(one: &Path, other: &Path) -> Result<bool, StoreError> {
+    match rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Ok(()) => {}
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => return Ok(false),
+        Err(error) => return Err(StoreError::io("move something to", other, error.into())),
+    }
+    other.parent().map_or(Ok(()), sync_directory)?;
+    Ok(true)
 }
 
 /// Makes the names in a directory survive a power loss.

@@ -147,14 +147,18 @@ impl Writer {
         durable::rename(path, &place)
     }
 
-    /// The same, but in the place of the tree that is there, in one step: that one is at `path` then.
+    /// The same, but in the place of the tree that is there, in one step where the file system has one.
     pub fn replace_tree(&mut self, root: Digest, path: &Path) -> Result<(), StoreError> {
         let place = self.store.tree_path(root);
         if !place.exists() {
             return self.put_tree(root, path);
         }
         durable::sync_all_of(path)?;
-        durable::exchange(path, &place)
+        if !durable::exchange(path, &place)? {
+            self.remove(&place)?;
+            durable::rename(path, &place)?;
+        }
+        Ok(())
     }
 
     /// Writes a manifest, and gives the image's digest. Everything that it names must be there.
