@@ -234,32 +234,28 @@ impl App {
         };
         let found = self.verified.digest(digest, file).await?;
         let path = self.store.artifact_path(digest);
-        let damaged = |what, advice| {
+        let damaged = |what: &str, advice: &str| {
             format!(
                 "{what} is damaged on the master's disk, and is not handed out: {} has the SHA-256 {found}; {advice}",
                 path.display()
             )
         };
         let is_damaged = found != digest;
-        Ok(match what {
-            Some(what) => {
-                let advice = "build the image again with `regex-provision image build`, then `regex-provision apply`";
-                let problem = is_damaged.then(|| damaged(what, advice));
-                self.trouble(Trouble::Artifact(digest), problem.clone());
-                problem
+        let problem = if let Some(what) = &what {
+            let advice = "build the image again with `regex-provision image build`, then `regex-provision apply`";
+            is_damaged.then(|| damaged(what, advice))
+        } else {
+            let what = "a file of an earlier generation";
+            let advice = "nothing that was applied since needs it";
+            let problem = is_damaged.then(|| damaged(what, advice));
+            if let Some(problem) = &problem {
+                tracing::warn!("{problem}");
             }
-            // Whoever asks is not told to load it any more, so that is nothing to be told of for ever.
-            None => {
-                // It may have been, when this began.
-                self.trouble(Trouble::Artifact(digest), None);
-                is_damaged.then(|| {
-                    let what = "a file of an earlier generation".to_owned();
-                    let problem = damaged(what, "nothing that was applied since needs it");
-                    tracing::warn!("{problem}");
-                    problem
-                })
-            }
-        })
+            problem
+        };
+        // Whoever asks for what no node is told to load any more has no trouble that is to be told for ever.
+        self.trouble(Trouble::Artifact(digest), what.and(problem.clone()));
+        Ok(problem)
     }
 
     /// Reads all that loaders load of a generation, one after the other, so that what is damaged is told before a node boots.
