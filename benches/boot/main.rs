@@ -242,9 +242,11 @@ fn measure_modes(rounds: usize) -> bool {
     for (name, words) in &said {
         println!("{name}: {words}");
     }
-    // What a root over NFS does not take. The words begin with it.
+    // What a root over NFS does not take.
     let in_use = |name: &str| -> f64 {
-        let number = said[name].split(' ').next();
+        let words = said[name].split("; ");
+        let mut words = words.filter(|words| words.ends_with("MiB of memory in use"));
+        let number = words.next().and_then(|words| words.split(' ').next());
         let number = number.and_then(|number| number.parse().ok());
         number.unwrap_or_else(|| panic!("{name} said {:?} of its memory", said[name]))
     };
