@@ -36,9 +36,8 @@ use site::{Plan, Site};
 /// What nothing outlasts.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
-/// The least memory that a node in RAM must do with, and with which UEFI still has room for itself.
+/// The least memory that a node in RAM must do with, in MiB.
 const MEMORY: u32 = 384;
-const MEMORY_UEFI: u32 = 512;
 
 /// As many can be booted at once.
 const NAMES: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
@@ -137,11 +136,7 @@ fn measure(rounds: usize, nodes: usize) -> bool {
         name: NAMES[number],
         number,
         firmware,
-        memory: if firmware == Firmware::Uefi {
-            MEMORY_UEFI
-        } else {
-            MEMORY
-        },
+        memory: MEMORY,
         card: "virtio-net-pci",
         directory: directory.to_owned(),
     };

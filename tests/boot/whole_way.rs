@@ -20,6 +20,9 @@ const FILES: usize = 12_000;
 /// The disk of the machine that nobody knows.
 const DISK_BYTES: u64 = 100 << 20;
 
+/// The least memory that a node must do with, in MiB.
+const MEMORY: u32 = 384;
+
 /// What is searched for: something that is in every file, and something rare.
 const PATTERN: &str = r"needle \d+7\b|commit 99\d \d+";
 
@@ -40,7 +43,7 @@ pub(crate) fn go() {
 
 /// The machines.
 struct Rack {
-    /// A BIOS, the root in memory, a BMC. The least memory that such a node must do with is 384 MiB.
+    /// A BIOS, the root in memory, a BMC.
     ram: Machine,
     /// A BIOS, the root over NFS.
     nfs: Machine,
@@ -61,10 +64,10 @@ impl Rack {
             directory: directory.to_owned(),
         };
         Rack {
-            ram: machine("ram", 0, Firmware::Bios, 384, "virtio-net-pci"),
-            nfs: machine("nfs", 1, Firmware::Bios, 384, "e1000"),
-            uefi: machine("uefi", 2, Firmware::Uefi, 512, "virtio-net-pci"),
-            stranger: machine("stranger", 3, Firmware::Bios, 384, "virtio-net-pci"),
+            ram: machine("ram", 0, Firmware::Bios, MEMORY, "virtio-net-pci"),
+            nfs: machine("nfs", 1, Firmware::Bios, MEMORY, "e1000"),
+            uefi: machine("uefi", 2, Firmware::Uefi, MEMORY, "virtio-net-pci"),
+            stranger: machine("stranger", 3, Firmware::Bios, MEMORY, "virtio-net-pci"),
         }
     }
 
