@@ -1,9 +1,11 @@
-//! One real Debian, as a declaration of four lines makes it: it is small, whole, and its worker runs.
+//! One real Debian, as a declaration of four lines makes it: it is small, whole, and its worker runs. And, of its packages, a root from a
+//! mirror as Ubuntu's is.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::mirror::Mirror;
 use crate::rig::{Rig, can_build, is_there, text};
 
 /// The largest that the default image may be when packed.
@@ -25,8 +27,17 @@ groups = ["adm"]
 password-hash = "$6$salt$hash"
 "#;
 
+/// As docs/provisioning.md has it.
+const UBUNTU: &str = r#"
+[image.ubuntu]
+source = { kind = "debootstrap", suite = "noble", mirrors = ["MIRROR"], components = ["main", "universe"]KEYRING }
+kernel = { package = "linux-image-generic" }
+packages = ["bc"]
+worker = false
+"#;
+
 #[test]
-fn a_declared_debian_is_built() {
+fn a_declared_debian_is_built_and_one_as_ubuntu_is() {
     if !can_build() {
         return;
     }
@@ -78,6 +89,57 @@ fn a_declared_debian_is_built() {
     its_units_and_daemons_are_right(&rig, has_worker);
     // The same again is nothing to do, at once.
     assert_eq!(rig.json(&["build", "node"])["new"], false);
+
+    let release = manifest["kernel_version"].as_str().expect("text");
+    from_a_mirror_as_ubuntu_s(&cache, release);
+}
+
+fn from_a_mirror_as_ubuntu_s(packages: &Path, release: &str) {
+    let rig = Rig::new();
+    let at = rig.path("mirror");
+    fs::create_dir(&at).expect("a directory");
+    let mirror = Mirror::of(packages, release, &at);
+    let declaration = UBUNTU.replace("MIRROR", &mirror.url);
+    rig.cluster(&declaration.replace("KEYRING", ""));
+    let told = rig.fails(&["build", "ubuntu"]);
+    assert!(
+        told.contains("does not know the key of the mirror"),
+        "{told}"
+    );
+    let keyring = format!(", keyring = {:?}", text(&mirror.keyring));
+    rig.cluster(&declaration.replace("KEYRING", &keyring));
+    let manifest = &rig.json(&["build", "ubuntu"])["manifest"];
+
+    assert_eq!(manifest["kernel_version"], release);
+    let packages = manifest["packages"].as_array().expect("an array");
+    let version = |name: &str| {
+        let found = packages.iter().find(|package| package["name"] == name);
+        found.map(|package| package["version"].as_str().expect("text"))
+    };
+    for name in [
+        "base-files",
+        "linux-image-generic",
+        &format!("linux-image-{release}"),
+        &format!("linux-modules-{release}"),
+    ] {
+        let version = version(name).expect(name);
+        assert!(version.ends_with("ubuntu1"), "{name} {version}");
+    }
+    assert!(version("bc").is_some(), "of the second component");
+    for name in ["usr-is-merged", "linux-firmware"] {
+        assert_eq!(version(name), None, "{name}");
+    }
+    let root = rig.unpacked(manifest, "unpacked");
+    assert!(!root.join("usr/lib/firmware/large.bin").exists());
+    for name in ["bin", "lib"] {
+        let link = fs::read_link(root.join(name)).expect("a link");
+        assert_eq!(link, Path::new("usr").join(name));
+    }
+    holds_its_drivers(manifest);
+    let findings = rig.json(&["lint", "ubuntu"]);
+    for finding in findings.as_array().expect("an array") {
+        assert_eq!(finding["kind"], "no-driver", "{finding}");
+    }
 }
 
 fn is_what_was_declared(rig: &Rig, root: &Path, manifest: &serde_json::Value) {
@@ -148,6 +210,15 @@ fn holds_what_a_node_needs(root: &Path, manifest: &serde_json::Value, has_worker
     ] {
         assert!(packages.contains(&name), "{name}");
     }
+    holds_its_drivers(manifest);
+    let bash = Command::new("bash")
+        .args(["-n", text(&root.join("usr/lib/regexctl/stage"))])
+        .status()
+        .expect("bash is there");
+    assert!(bash.success());
+}
+
+fn holds_its_drivers(manifest: &serde_json::Value) {
     let modules = &manifest["initramfs_contents"]["modules"];
     let modules: Vec<&str> = modules
         .as_array()
@@ -166,11 +237,6 @@ fn holds_what_a_node_needs(root: &Path, manifest: &serde_json::Value, has_worker
     ] {
         assert!(modules.contains(&name), "{name}");
     }
-    let bash = Command::new("bash")
-        .args(["-n", text(&root.join("usr/lib/regexctl/stage"))])
-        .status()
-        .expect("bash is there");
-    assert!(bash.success());
 }
 
 fn its_units_and_daemons_are_right(rig: &Rig, has_worker: bool) {

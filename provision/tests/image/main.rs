@@ -10,6 +10,7 @@ mod hostile;
 mod import;
 mod lint;
 mod master;
+mod mirror;
 mod oci;
 mod reproducible;
 mod rig;
