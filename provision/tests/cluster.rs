@@ -125,6 +125,13 @@ fn the_file_is_found() {
     let variable = [("REGEX_PROVISION_FILE", path)];
     assert!(named(&["check"], &variable).contains("cluster other"));
     assert!(named(&["check", "cluster.toml"], &variable).contains("cluster lab"));
+    assert!(named(&["check", "--file", path], &[]).contains("cluster other"));
+    assert!(named(&["check", "--file", "cluster.toml"], &variable).contains("cluster lab"));
+    let two = failed(&dir, &["check", "cluster.toml", "--file", "b.toml"], "");
+    assert_eq!(
+        two,
+        "regex-provision: two files are named, cluster.toml and b.toml: name one\n"
+    );
 
     let empty = TempDir::new().expect("a temporary directory");
     let stderr = failed(&empty, &["node", "list", "--file", "none.toml"], "");

@@ -1,10 +1,11 @@
 //! `regex-provision check`
 
+use std::env;
 use std::path::PathBuf;
 
 use anyhow::bail;
 
-use super::file::{FILE_VARIABLE, missing, path_or_default, summary, tell_problems};
+use super::file::{FILE_VARIABLE, FileArgs, missing, summary, tell_problems};
 use super::output::{counted, print};
 use crate::model::{self, Checked, Cluster, Hostname};
 use crate::nodeset::fold;
@@ -20,14 +21,35 @@ Examples:
   regex-provision check
   regex-provision check lab.toml && sudo regex-provision apply --file lab.toml")]
 pub(super) struct Args {
-    /// The description of the cluster [default: ./cluster.toml if it is there, else
-    /// /etc/regex-provision/cluster.toml]
-    #[arg(value_name = "FILE", env = FILE_VARIABLE, hide_env_values = true)]
-    file: Option<PathBuf>,
+    /// The same as --file, for short
+    #[arg(value_name = "FILE")]
+    path: Option<PathBuf>,
+
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+impl Args {
+    /// The one file that is named. One on the command line goes before the environment's.
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        match (&self.path, &self.file.file) {
+            (Some(path), Some(other))
+                if path != other && env::var_os(FILE_VARIABLE).is_none_or(|it| it != **other) =>
+            {
+                bail!(
+                    "two files are named, {} and {}: name one",
+                    path.display(),
+                    other.display()
+                )
+            }
+            (Some(path), _) => Ok(path.clone()),
+            (None, _) => Ok(self.file.path()),
+        }
+    }
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let path = path_or_default(args.file.as_deref());
+    let path = args.path()?;
     let text = model::read(&path).map_err(missing)?;
     let name = path.display().to_string();
     let Checked { cluster, problems } = model::check(&text);

@@ -28,21 +28,16 @@ pub struct FileArgs {
 impl FileArgs {
     /// The path of the file.
     pub fn path(&self) -> PathBuf {
-        path_or_default(self.file.as_deref())
+        match &self.file {
+            Some(path) => path.clone(),
+            None if Path::new(LOCAL_FILE).exists() => LOCAL_FILE.into(),
+            None => SYSTEM_FILE.into(),
+        }
     }
 
     /// Reads and checks the file. Every mistake is told before the error is returned.
     pub fn load(&self) -> anyhow::Result<Cluster> {
         load(&self.path())
-    }
-}
-
-/// The path that was given, or the usual one.
-pub fn path_or_default(path: Option<&Path>) -> PathBuf {
-    match path {
-        Some(path) => path.to_owned(),
-        None if Path::new(LOCAL_FILE).exists() => LOCAL_FILE.into(),
-        None => SYSTEM_FILE.into(),
     }
 }
 
