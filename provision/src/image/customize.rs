@@ -176,7 +176,9 @@ fn copy(root: &Root, from: &Path, file: &ImageFile, owner: (u32, u32)) -> anyhow
         root.own(path, owner.0, owner.1)?;
         return tree::copy_file(from, &place, file.mode);
     }
-    root.directory(path)?;
+    if let Some(above) = path.parent() {
+        root.directory(above)?;
+    }
     tree::lay_over(from, root, path, owner)
 }
 

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
-use std::fs::{self, Metadata, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -135,14 +135,7 @@ impl Onto<'_> {
         if is_directory {
             return root.resolve(at);
         }
-        let place = root.resolve_parent(at)?;
-        match fs::symlink_metadata(&place) {
-            Ok(there) if there.is_dir() => bail!("{} is a directory", place.display()),
-            Ok(_) => fs::remove_file(&place)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(place)
+        root.resolve_parent(at)
     }
 
     fn owner(self, metadata: &Metadata) -> (u32, u32) {
@@ -173,6 +166,9 @@ pub(super) fn lay_over(
 }
 
 fn copy_onto(from: &Path, onto: Onto<'_>, shown: &Path, filter: &Filter) -> anyhow::Result<usize> {
+    // A link at the top means what it leads to. Copied as a link, it would lead whatever is copied below it back to where it is from.
+    let from =
+        &fs::canonicalize(from).with_context(|| format!("cannot list {}", from.display()))?;
     let mut walk = WalkDir::new(from)
         .same_file_system(filter.one_file_system)
         .into_iter();
@@ -230,7 +226,7 @@ fn copy_onto(from: &Path, onto: Onto<'_>, shown: &Path, filter: &Filter) -> anyh
         let owner = onto.owner(&metadata);
         let copied =
             copy_one(entry.path(), &place, &metadata, owner, &mut links).with_context(failed);
-        if filter.unless_gone(copied)?.is_none() {
+        let Some(is_new) = filter.unless_gone(copied)? else {
             gone += 1;
             // Without what belongs to it, it is not what it was.
             match fs::remove_file(&place) {
@@ -240,8 +236,9 @@ fn copy_onto(from: &Path, onto: Onto<'_>, shown: &Path, filter: &Filter) -> anyh
                 }
                 _ => continue,
             }
-        }
-        if is_directory {
+        };
+        // One of the image stays what it was, whatever is laid into it.
+        if is_directory && (is_new || matches!(onto, Onto::Fresh(_))) {
             directories.push((entry.into_path(), place, metadata));
         }
     }
@@ -254,41 +251,76 @@ fn copy_onto(from: &Path, onto: Onto<'_>, shown: &Path, filter: &Filter) -> anyh
     Ok(gone)
 }
 
+/// Tells whether something is there now that was not.
 fn copy_one(
     from: &Path,
     place: &Path,
     metadata: &Metadata,
     owner: (u32, u32),
     links: &mut BTreeMap<(u64, u64), PathBuf>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let kind = metadata.file_type();
     if kind.is_dir() {
-        if !is_directory(place)? {
-            fs::create_dir(place)?;
+        if is_directory(place)? {
+            return Ok(false);
         }
-        return Ok(());
+        fs::create_dir(place)?;
+        return Ok(true);
     }
     if kind.is_symlink() {
+        make_room(place, metadata, links)?;
         symlink(fs::read_link(from)?, place)?;
-        return attributes(from, place, metadata, owner);
+        attributes(from, place, metadata, owner)?;
+        return Ok(true);
     }
     if !kind.is_file() {
         // Devices, sockets and FIFOs belong to a running system.
-        return Ok(());
+        return Ok(false);
     }
-    if metadata.nlink() > 1 {
-        let file = (metadata.dev(), metadata.ino());
-        if let Some(first) = links.get(&file) {
-            fs::hard_link(first, place)?;
-            return Ok(());
-        }
-        fs::copy(from, place)?;
-        attributes(from, place, metadata, owner)?;
+    let file = (metadata.nlink() > 1).then_some((metadata.dev(), metadata.ino()));
+    let first = file.and_then(|file| links.get(&file).cloned());
+    if first.as_deref() == Some(place) {
+        // By two names in an image where one of them is a link to the other.
+        return Ok(false);
+    }
+    make_room(place, metadata, links)?;
+    if let Some(first) = first {
+        fs::hard_link(first, place)?;
+        return Ok(true);
+    }
+    let mut new = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(place)?;
+    io::copy(&mut File::open(from)?, &mut new)?;
+    attributes(from, place, metadata, owner)?;
+    if let Some(file) = file {
         links.insert(file, place.to_owned());
-        return Ok(());
     }
-    fs::copy(from, place)?;
-    attributes(from, place, metadata, owner)
+    Ok(true)
+}
+
+/// Takes away what is at a place to which something is copied; but never the very file that is copied.
+fn make_room(
+    place: &Path,
+    metadata: &Metadata,
+    links: &mut BTreeMap<(u64, u64), PathBuf>,
+) -> anyhow::Result<()> {
+    let there = match fs::symlink_metadata(place) {
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if there.is_dir() {
+        bail!("{} is a directory", place.display());
+    }
+    if (there.dev(), there.ino()) == (metadata.dev(), metadata.ino()) {
+        bail!("{} is the same file", place.display());
+    }
+    fs::remove_file(place)?;
+    links.retain(|_, first| first != place);
+    Ok(())
 }
 
 /// Whether there is a directory; a link to one is none.
@@ -499,6 +531,65 @@ mod tests {
                 .mtime(),
             1234
         );
+    }
+
+    /// Whatever is below it must not be written through a copy of the link.
+    #[test]
+    fn a_link_at_the_top_is_followed_and_its_files_stay() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        write(path("far/a/file"), "text");
+        symlink(path("far"), path("from")).expect("a link");
+        copy(
+            &path("from"),
+            &path("to"),
+            Path::new("/"),
+            &Filter::new::<&str>(&[]).expect("none"),
+        )
+        .expect("it can be copied");
+        assert!(!path("to").is_symlink());
+        for name in ["far/a/file", "to/a/file"] {
+            assert_eq!(fs::read_to_string(path(name)).expect(name), "text");
+        }
+    }
+
+    #[test]
+    fn what_is_laid_over_an_image_leaves_its_directories_as_they_are() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Root::new(&directory.path().join("root"));
+        let from = directory.path().join("from");
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, Permissions::from_mode(mode)).expect("ours");
+        };
+        // sbin leads to bin, and both names of one file go there; another file takes the place of a third.
+        for name in ["bin/tool", "tmp/file", "new/file", "z/tool"] {
+            write(from.join(name), name);
+        }
+        fs::create_dir(from.join("sbin")).expect("a directory");
+        fs::hard_link(from.join("bin/tool"), from.join("sbin/tool")).expect("a link");
+        rustix::fs::mkfifoat(CWD, from.join("bin/kept"), rustix::fs::Mode::RWXU).expect("a FIFO");
+        mode(&from.join("tmp"), 0o700);
+        mode(&from.join("new"), 0o750);
+        write(root.path().join("bin/kept"), "kept");
+        write(root.path().join("bin/tool"), "old");
+        fs::create_dir(root.path().join("tmp")).expect("a directory");
+        mode(&root.path().join("tmp"), 0o1777);
+        symlink("bin", root.path().join("sbin")).expect("a link");
+        let me = fs::metadata(&from).expect("it is there");
+        lay_over(&from, &root, Path::new("/"), (me.uid(), me.gid())).expect("it is laid over");
+        let mode_of = |name: &str| {
+            let there = fs::metadata(root.path().join(name)).expect(name);
+            there.mode() & 0o7777
+        };
+        assert_eq!((mode_of("tmp"), mode_of("new")), (0o1777, 0o750));
+        for (name, text) in [
+            ("bin/tool", "bin/tool"),
+            ("bin/kept", "kept"),
+            ("tmp/file", "tmp/file"),
+        ] {
+            let there = fs::read_to_string(root.path().join(name)).expect(name);
+            assert_eq!(there, text);
+        }
     }
 
     fn take_away(path: &Path) {
