@@ -64,7 +64,13 @@ fn import(args: &ImportArgs) -> anyhow::Result<()> {
     let known = cluster
         .as_ref()
         .and_then(|cluster| cluster.images.get(&args.name));
-    let mut image = match (known, args.source()?) {
+    let source = args.source()?;
+    if source.is_none() && !args.exclude.is_empty() {
+        bail!(
+            "--exclude belongs to --directory or --master; a source of cluster.toml has an `exclude` of its own: write it there"
+        );
+    }
+    let mut image = match (known, source) {
         (Some(known), None) if !matches!(known.source, ImageSource::Debootstrap(_)) => {
             known.clone()
         }

@@ -121,7 +121,7 @@ pub(in crate::cli) struct ImportArgs {
 
     /// Leave out what matches, as rsync writes it; may be given several times
     #[arg(long, value_name = "PATTERN", conflicts_with_all = ["tar", "oci"])]
-    exclude: Vec<String>,
+    pub(in crate::cli) exclude: Vec<String>,
 
     /// Copy these directories of this machine [default: /etc /bin /sbin /lib /lib64 /usr /var /root /opt]
     #[arg(long, value_name = "DIR", requires = "master")]
