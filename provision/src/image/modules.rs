@@ -5,6 +5,8 @@
 //! declaration names, and whatever those need.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -169,7 +171,7 @@ pub(super) fn trim(
     }
     if trimmed.removed > 0 {
         remove_empty_directories(root, &directory)?;
-        depmod(root, release)?;
+        depmod(root, release, &directory)?;
     }
     Ok(trimmed)
 }
@@ -195,16 +197,26 @@ fn directory(root: &Root, release: &str) -> anyhow::Result<String> {
 fn depmod_if_needed(root: &Root, release: &str, directory: &str) -> anyhow::Result<String> {
     let index = format!("{directory}/modules.dep");
     if root.read(&index)?.is_none() {
-        depmod(root, release)?;
+        depmod(root, release, directory)?;
     }
     root.read_text(&index)?
         .with_context(|| format!("depmod has made no {index}"))
 }
 
-fn depmod(root: &Root, release: &str) -> anyhow::Result<()> {
+/// Has the directory indexed by a depmod that finds nothing else: below the root itself it would follow the image's links, and
+/// write where those lead on the master.
+fn depmod(root: &Root, release: &str, directory: &str) -> anyhow::Result<()> {
+    let base = root.path().with_extension("depmod");
+    let above = base.join("usr/lib/modules");
+    let failed = || format!("cannot make {}", above.display());
+    fs::create_dir_all(&above).with_context(failed)?;
+    symlink("usr/lib", base.join("lib")).with_context(failed)?;
+    symlink(root.resolve(directory)?, above.join(release)).with_context(failed)?;
     let mut command: Command = DEPMOD.command()?;
-    command.arg("-b").arg(root.path()).arg(release);
-    quietly(&mut command, &format!("depmod for kernel {release}"))
+    command.arg("-b").arg(&base).arg(release);
+    let result = quietly(&mut command, &format!("depmod for kernel {release}"));
+    fs::remove_dir_all(&base).with_context(|| format!("cannot remove {}", base.display()))?;
+    result
 }
 
 /// Each module's file with the files that it needs.

@@ -33,14 +33,6 @@ pub enum Error {
         /// How large it may be.
         limit: u64,
     },
-    /// A link, or a `..`, points out of the root.
-    #[error("{wanted} leads out of the image, to {found}")]
-    Outside {
-        /// What was asked for.
-        wanted: PathBuf,
-        /// Where it is.
-        found: PathBuf,
-    },
     /// No modules for this kernel.
     #[error(
         "no modules of kernel {release} in the image: neither usr/lib/modules/{release} nor lib/modules/{release} is a directory"

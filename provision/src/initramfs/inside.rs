@@ -5,12 +5,19 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use super::Error;
 
 /// The largest file that is read whole, 512 MiB: far above any module or firmware.
 const LARGEST_READ: u64 = 512 << 20;
+
+/// How often a path is looked up whose parts the kernel cannot be sure of.
+const MAX_TRIES: u32 = 100;
 
 /// An image's root.
 #[derive(Debug, Clone)]
@@ -31,15 +38,30 @@ impl Inside {
         &self.root
     }
 
-    /// Where `path`, relative to the root, really is; none where there is nothing.
+    /// Where `path` of the root really is; none where there is nothing. A link means what it means on a node, one that begins
+    /// with a slash too.
     pub(super) fn find(&self, path: &Path) -> Result<Option<PathBuf>, Error> {
-        let wanted = self.root.join(path);
-        match wanted.canonicalize() {
-            Ok(found) if found.starts_with(&self.root) => Ok(Some(found)),
-            Ok(found) => Err(Error::Outside { wanted, found }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("cannot open", &wanted, error)),
-        }
+        let below = path.strip_prefix(&self.root).unwrap_or(path);
+        let wanted = self.root.join(below.strip_prefix("/").unwrap_or(below));
+        let io = |error: Errno| Error::io("cannot open", &wanted, error.into());
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&self.root, flags | OFlags::DIRECTORY, Mode::empty())
+            .map_err(|error| Error::io("cannot open the root", &self.root, error.into()))?;
+        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let mut tries = 0;
+        let found = loop {
+            match rustix::fs::openat2(&root, below, flags, Mode::empty(), how) {
+                Ok(found) => break found,
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                // Something else on this machine was renamed while a `..` was looked up.
+                Err(Errno::AGAIN) if tries < MAX_TRIES => tries += 1,
+                Err(error) => return Err(io(error)),
+            }
+        };
+        let place = format!("/proc/self/fd/{}", found.as_raw_fd());
+        let place =
+            fs::read_link(place).map_err(|error| Error::io("cannot open", &wanted, error))?;
+        Ok(Some(place))
     }
 
     /// The bytes of a regular file; none where there is no such file.
@@ -88,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_out_of_the_root_is_refused() {
+    fn links_lead_where_they_lead_on_a_node() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
         fs::create_dir_all(root.join("usr/lib")).unwrap();
@@ -96,16 +118,30 @@ mod tests {
         fs::write(root.join("usr/lib/inside"), "ok").unwrap();
         symlink("../secret", root.join("out")).unwrap();
         symlink("usr/lib", root.join("lib")).unwrap();
+        symlink("/usr/lib", root.join("bin")).unwrap();
+        symlink(dir.path().join("secret"), root.join("far")).unwrap();
         let inside = Inside::new(&root).unwrap();
         assert_eq!(
             inside.read(Path::new("lib/inside")).unwrap().unwrap(),
             b"ok"
         );
         assert!(inside.read(Path::new("lib/missing")).unwrap().is_none());
-        let error = inside.read(Path::new("out")).unwrap_err().to_string();
-        assert!(error.contains("leads out of the image"), "{error}");
-        let error = inside.read(Path::new("../secret")).unwrap_err().to_string();
-        assert!(error.contains("leads out of the image"), "{error}");
+        // Out of the root leads none: it is the root's own top that they come to.
+        for name in ["out", "../secret", "far"] {
+            assert_eq!(inside.read(Path::new(name)).unwrap(), None, "{name}");
+        }
+        fs::write(root.join("secret"), "its own").unwrap();
+        for name in ["out", "../secret"] {
+            let read = inside.read(Path::new(name)).unwrap();
+            assert_eq!(read.as_deref(), Some(&b"its own"[..]), "{name}");
+        }
+        assert_eq!(
+            inside.read(Path::new("bin/inside")).unwrap().unwrap(),
+            b"ok"
+        );
+        let directory = inside.first_directory(&["bin".into()]).unwrap().unwrap();
+        assert_eq!(directory, inside.root().join("usr/lib"));
+        assert!(inside.read(&directory.join("inside")).unwrap().is_some());
     }
 
     #[test]

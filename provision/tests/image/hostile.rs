@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use crate::rig::{Rig, can_build, text, tiny_root, worker, write};
+use crate::rig::{RELEASE, Rig, can_build, text, tiny_root, worker, write};
 
 #[test]
 fn an_archive_cannot_reach_out_of_the_image() {
@@ -137,6 +137,32 @@ fn a_link_where_the_worker_goes_is_refused() {
         assert!(told.contains("link"), "{format}, {link}: {told}");
         assert_eq!(fs::read_dir(&outside).expect("ours").count(), 0);
     }
+}
+
+/// The index of the modules is made by a program of the master.
+#[test]
+fn the_index_of_modules_is_written_into_the_image() {
+    if !can_build() {
+        return;
+    }
+    let rig = Rig::new();
+    let (root, outside) = (rig.path("root"), rig.path("outside"));
+    tiny_root(&root);
+    fs::create_dir(&outside).expect("a directory");
+    let index = format!("usr/lib/modules/{RELEASE}/modules.dep");
+    fs::remove_file(root.join(&index)).expect("it has one");
+    fs::remove_file(root.join("lib")).expect("it is a link");
+    fs::create_dir_all(root.join("lib/modules")).expect("a directory");
+    symlink(&outside, root.join("lib/modules").join(RELEASE)).expect("a link");
+    let told = rig.fails(&["import", "tiny", "--no-worker", "--directory", text(&root)]);
+    assert!(told.contains("merged-usr: /lib is a directory"), "{told}");
+    assert_eq!(fs::read_dir(&outside).expect("ours").count(), 0);
+    // As long as nobody runs it as its root, this one leads to the master's, too.
+    fs::remove_dir_all(root.join("lib")).expect("ours");
+    symlink("/usr/lib", root.join("lib")).expect("a link");
+    let built = rig.import(&root);
+    let unpacked = rig.unpacked(&built["manifest"], "unpacked");
+    assert!(unpacked.join(index).exists());
 }
 
 /// What is refused is refused at once, whatever comes behind it.
