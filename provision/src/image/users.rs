@@ -5,11 +5,16 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 
 use super::root::Root;
+use crate::model::AbsPath;
 use crate::model::image::ImageUser;
+
+/// The login shell of a new user where none is given.
+const SHELL: &str = "/bin/bash";
 
 /// Where the numbers of people begin, as Debian has it.
 const FIRST_UID: u32 = 1000;
@@ -36,6 +41,17 @@ pub(super) struct Account {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) home: String,
+}
+
+/// Fails where a shell is not in the image.
+fn find_shell(root: &Root, shell: &Path, name: &str) -> anyhow::Result<()> {
+    if !root.exists(shell) {
+        bail!(
+            "the shell {} of the user {name} is not in the image; name another one, or install it",
+            shell.display()
+        );
+    }
+    Ok(())
 }
 
 impl Users {
@@ -159,6 +175,9 @@ impl Users {
             self.shadow.push(fields("root:*::0:99999:7:::"));
         }
         self.changed = true;
+        if let Some(shell) = &user.shell {
+            find_shell(root, shell.as_path(), name)?;
+        }
         let account = match self.account(name) {
             Some(account) => {
                 if user.uid.is_some_and(|uid| uid != account.uid) {
@@ -179,7 +198,9 @@ impl Users {
             && line.len() >= 7
         {
             line[5].clone_from(&home);
-            line[6] = user.shell.to_string();
+            if let Some(shell) = &user.shell {
+                line[6] = shell.to_string();
+            }
         }
         self.shadow
             .retain(|line| line[0] != name || user.password_hash.is_none());
@@ -223,12 +244,12 @@ impl Users {
             .home
             .as_ref()
             .map_or(format!("/home/{name}"), ToString::to_string);
-        let shell = &user.shell;
-        if !root.exists(shell.as_path()) {
-            bail!(
-                "the shell {shell} of the user {name} is not in the image; name another one, or install it"
-            );
-        }
+        let shell = user
+            .shell
+            .as_ref()
+            .map_or(Path::new(SHELL), AbsPath::as_path);
+        find_shell(root, shell, name)?;
+        let shell = shell.display();
         self.passwd
             .push(fields(&format!("{name}:x:{uid}:{gid}::{home}:{shell}")));
         Ok(Account { uid, gid, home })
@@ -292,7 +313,7 @@ mod tests {
                 "render".parse().expect("a group"),
             ],
             home: None,
-            shell: "/bin/sh".parse().expect("a path"),
+            shell: Some("/bin/sh".parse().expect("a path")),
             ssh_keys: Vec::new(),
             password_hash: None,
         }
@@ -366,10 +387,29 @@ mod tests {
             error.to_string().contains("with the number 1000"),
             "{error}"
         );
-        let mut shell = user("bob");
-        shell.shell = "/bin/zsh".parse().expect("a path");
-        let error = users.add(&root, &shell).expect_err("there is no zsh");
-        assert!(error.to_string().contains("is not in the image"), "{error}");
+        for name in ["bob", "ann"] {
+            let mut shell = user(name);
+            shell.shell = Some("/bin/zsh".parse().expect("a path"));
+            let error = users.add(&root, &shell).expect_err("there is no zsh");
+            assert!(error.to_string().contains("is not in the image"), "{error}");
+        }
+    }
+
+    /// Whoever only wants to give keys to root, or a group to a service, changes no shell.
+    #[test]
+    fn a_user_that_is_there_keeps_its_shell() {
+        let (_directory, root) = root();
+        let mut users = Users::read(&root).expect("they can be read");
+        let mut plain = user("ann");
+        plain.shell = None;
+        users.add(&root, &plain).expect("ann is there");
+        assert_eq!(users.passwd[1][6], "/bin/sh");
+        plain.name = "eve".parse().expect("a name");
+        let error = users.add(&root, &plain).expect_err("there is no bash");
+        assert!(
+            error.to_string().starts_with("the shell /bin/bash"),
+            "{error}"
+        );
     }
 
     #[test]

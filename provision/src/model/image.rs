@@ -191,8 +191,8 @@ pub struct ImageUser {
     pub groups: Vec<UserName>,
     /// Home directory; none for /home/NAME.
     pub home: Option<AbsPath>,
-    /// Login shell.
-    pub shell: AbsPath,
+    /// Login shell; none leaves what is there, and is /bin/bash for a new user.
+    pub shell: Option<AbsPath>,
     /// Keys that may log in.
     pub ssh_keys: Vec<SshKey>,
     /// A password in the form that crypt(3) makes. Whoever can fetch the image can read it.

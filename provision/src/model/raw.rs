@@ -11,7 +11,7 @@ mod value;
 
 pub(super) use image::{
     KERNEL_PACKAGE, LOCALE, MASTER_INCLUDE, PACK_LEVEL, RawFileEntry, RawImage, RawInitramfs,
-    RawKernel, RawServices, RawSource, RawUser, SHELL, SourceKind,
+    RawKernel, RawServices, RawSource, RawUser, SourceKind,
 };
 pub(super) use node::{
     BmcKindWord, RawBmc, RawNode, RawNodes, RawSettings, RawWorker, Tls, places,

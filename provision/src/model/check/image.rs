@@ -12,7 +12,7 @@ use crate::model::name::quoted;
 use crate::model::problem::{Reporter, Span};
 use crate::model::raw::{
     KERNEL_PACKAGE, LOCALE, MASTER_INCLUDE, PACK_LEVEL, RawFileEntry, RawImage, RawInitramfs,
-    RawKernel, RawServices, RawSource, RawUser, SHELL, SourceKind,
+    RawKernel, RawServices, RawSource, RawUser, SourceKind,
 };
 use crate::model::{AbsPath, ImageName, UnitName};
 
@@ -404,7 +404,7 @@ fn user(section: &str, at: &At<RawUser>, report: &mut Reporter) -> Option<ImageU
         uid: raw.uid.given().map(|uid| uid.0),
         groups: raw.groups.values(),
         home: raw.home.given().cloned(),
-        shell: raw.shell.given().cloned().or_else(|| SHELL.parse().ok())?,
+        shell: raw.shell.given().cloned(),
         ssh_keys: raw.ssh_keys.values(),
         password_hash: raw.password_hash.given().cloned(),
     })

@@ -18,9 +18,6 @@ pub(in crate::model) const LOCALE: &str = "C.UTF-8";
 /// The kernel's package where none is given.
 pub(in crate::model) const KERNEL_PACKAGE: &str = "linux-image-amd64";
 
-/// The login shell where none is given.
-pub(in crate::model) const SHELL: &str = "/bin/bash";
-
 table! {
     /// An image: a root file system, and the kernel and initramfs that belong to it.
     RawImage {
@@ -118,8 +115,8 @@ table! {
         "groups" groups: Vec<At<UserName>>;
         /// Home directory; without this, /home/NAME.
         "home" home: AbsPath;
-        /// Login shell.
-        "shell" shell: AbsPath, default SHELL;
+        /// Login shell, which must be in the image; without this, a new user has /bin/bash, and one that is there keeps its own.
+        "shell" shell: AbsPath;
         /// Public keys that may log in.
         "ssh-keys" ssh_keys: Vec<At<SshKey>>;
         /// A password as crypt(3) writes it, such as `$6$...`. Whoever can fetch the image can read it.
