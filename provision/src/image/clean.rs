@@ -1,5 +1,6 @@
 //! What must not be in an image: what belongs to one machine alone, and what only a running system needs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -66,6 +67,9 @@ const UDEV_RULES: [&str; 5] = [
     "75-cd-aliases-generator.rules",
     "z25_persistent-net.rules",
 ];
+
+/// The id of a machine, by which DHCP servers and logs know it.
+const MACHINE_ID: &str = "etc/machine-id";
 
 /// The settings of ifupdown, and what a node has instead of those of one machine.
 const INTERFACES: &str = "etc/network/interfaces";
@@ -145,6 +149,7 @@ pub(super) fn clean(root: &Root, cleaning: &Cleaning<'_>) -> anyhow::Result<()> 
         place.is_ok_and(|place| place.symlink_metadata().is_ok())
     };
     let declared: Vec<&ImageFile> = cleaning.declared.iter().filter(is_there).collect();
+    let of_one = of_one_machine(root, cleaning)?;
     for directory in EMPTIED {
         root.empty(directory)?;
     }
@@ -156,27 +161,45 @@ pub(super) fn clean(root: &Root, cleaning: &Cleaning<'_>) -> anyhow::Result<()> 
     }
     if root.exists("etc") {
         // Empty: systemd makes one at each boot. Missing, it would take the boot for the first one ever.
-        root.write("etc/machine-id", "", 0o444)?;
+        root.write(MACHINE_ID, "", 0o444)?;
         if !cleaning.is_declared(RESOLVER) {
             root.write(RESOLVER, "", 0o644)?;
         }
     }
     machine_bindings(root, cleaning)?;
     if !cleaning.keeps_host_keys {
-        host_keys(root)?;
+        for key in host_keys(root)? {
+            root.remove(key)?;
+        }
     }
     root.remove(".regexctl-kernel")?;
     special_files(root, cleaning)?;
     if cleaning.strip_docs {
         documentation(root)?;
     }
-    for file in declared.into_iter().filter(|file| !is_there(file)) {
+    let emptied = declared.into_iter().filter(|file| !is_there(file));
+    let mut asked_for: BTreeSet<String> = emptied.map(|file| file.path.to_string()).collect();
+    asked_for.extend(of_one);
+    for path in asked_for {
         (cleaning.tell)(&format!(
-            "{} is left out, although the declaration asks for it: no image has it",
-            file.path
+            "{path} is left out, although the declaration asks for it: no image has it"
         ));
     }
     Ok(())
+}
+
+/// The files that the declaration asks for, itself or with a directory, and that no image has, for each machine has its own.
+fn of_one_machine(root: &Root, cleaning: &Cleaning<'_>) -> anyhow::Result<Vec<String>> {
+    let mut paths: Vec<String> = REMOVED.map(str::to_owned).into();
+    if !cleaning.keeps_host_keys {
+        paths.extend(host_keys(root)?);
+    }
+    let id = root.read(MACHINE_ID)?;
+    if id.is_some_and(|id| !id.is_empty()) {
+        paths.push(MACHINE_ID.to_owned());
+    }
+    paths.retain(|path| root.exists(path) && cleaning.is_declared(path));
+    Ok(paths.into_iter().map(|path| format!("/{path}")).collect())
 }
 
 /// Takes away what the running system of the master has besides: passwords, network settings, mounts, and the services by which
@@ -216,12 +239,12 @@ pub(super) fn forget_master(
         if enable.iter().any(|unit| names.contains(&unit.as_str())) {
             continue;
         }
+        if let Some(unit) = names.iter().find(|unit| is_installed(root, unit)) {
+            tell(&format!(
+                "{unit} is switched off: nodes are no servers; name it in `services.enable` where they are"
+            ));
+        }
         for unit in names {
-            if root.exists(format!("usr/lib/systemd/system/{unit}")) {
-                tell(&format!(
-                    "{unit} is switched off: nodes are no servers; name it in `services.enable` where they are"
-                ));
-            }
             equip::mask(root, unit)?;
         }
     }
@@ -230,6 +253,19 @@ pub(super) fn forget_master(
         "# The root is laid together by the initramfs.\n",
         0o644,
     )
+}
+
+/// Whether systemd has a service of this name: a unit, or a script of the time before it.
+fn is_installed(root: &Root, unit: &str) -> bool {
+    let name = unit.strip_suffix(".service").unwrap_or(unit);
+    [
+        format!("etc/systemd/system/{unit}"),
+        format!("usr/lib/systemd/system/{unit}"),
+        format!("lib/systemd/system/{unit}"),
+        format!("etc/init.d/{name}"),
+    ]
+    .iter()
+    .any(|path| root.exists(path))
 }
 
 /// Devices, sockets and FIFOs: whoever needs one makes it when the node runs.
@@ -252,13 +288,10 @@ fn special_files(root: &Root, cleaning: &Cleaning<'_>) -> anyhow::Result<()> {
 }
 
 /// The host keys of sshd.
-fn host_keys(root: &Root) -> anyhow::Result<()> {
-    for name in root.names("etc/ssh")? {
-        if name.starts_with("ssh_host_") {
-            root.remove(format!("etc/ssh/{name}"))?;
-        }
-    }
-    Ok(())
+fn host_keys(root: &Root) -> anyhow::Result<Vec<String>> {
+    let names = root.names("etc/ssh")?.into_iter();
+    let keys = names.filter(|name| name.starts_with("ssh_host_"));
+    Ok(keys.map(|name| format!("etc/ssh/{name}")).collect())
 }
 
 /// Settings that are tied to the Ethernet address of one machine, but for those that the declaration asks for.
@@ -362,218 +395,5 @@ fn documentation(root: &Root) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use super::*;
-
-    #[test]
-    fn what_belongs_to_one_machine_is_removed() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let root = Root::new(directory.path());
-        for path in [
-            "etc/machine-id",
-            "etc/ssh/ssh_host_rsa_key",
-            "etc/ssh/sshd_config",
-            "etc/udev/rules.d/70-persistent-net.rules",
-            "etc/hostname",
-            "var/lib/apt/lists/deb.example_Packages",
-            "var/log/dpkg.log",
-            "var/log/chrony/statistics",
-            "var/lib/systemd/random-seed",
-            "usr/share/doc/bash/copyright",
-            "usr/share/doc/bash/README",
-            "usr/share/man/man1/bash.1.gz",
-            "tmp/left",
-        ] {
-            root.write(path, "text", 0o644).expect("a file");
-        }
-        root.write(
-            "etc/systemd/network/10-lan.link",
-            "[Match]\nMACAddress=52:54:00:12:34:56\n",
-            0o644,
-        )
-        .expect("a file");
-        root.write(
-            "etc/systemd/network/99-all.link",
-            "[Match]\nOriginalName=*\n",
-            0o644,
-        )
-        .expect("a file");
-        for (path, text) in [
-            (
-                "etc/netplan/01.yaml",
-                "      match: {macaddress: 52:54:00:12:34:56}\n",
-            ),
-            (
-                "etc/NetworkManager/system-connections/lan.nmconnection",
-                "[ethernet]\nmac-address=52:54:00:12:34:56\n",
-            ),
-            (
-                "etc/network/interfaces.d/eth0",
-                "iface eth0 inet dhcp\n  hwaddress ether 52:54:00:12:34:56\n",
-            ),
-        ] {
-            root.write(path, text, 0o600).expect("a file");
-        }
-        let told = RefCell::new(Vec::new());
-        let cleaning = Cleaning {
-            strip_docs: true,
-            keeps_host_keys: false,
-            declared: &[],
-            tell: &|what| told.borrow_mut().push(what.to_owned()),
-        };
-        clean(&root, &cleaning).expect("it can be cleaned");
-        let told = told.into_inner();
-        assert_eq!(told.len(), 5, "{told:?}");
-        let netplan =
-            "/etc/netplan/01.yaml is left out: it names the Ethernet address of one machine";
-        assert!(told.iter().any(|told| told == netplan), "{told:?}");
-        let listing = super::super::listing::Listing::of(root.path(), "").expect("listed");
-        let files: Vec<&str> = listing
-            .entries
-            .iter()
-            .filter(|entry| entry.kind.letter() == 'f')
-            .map(|entry| entry.path.as_str())
-            .collect();
-        assert_eq!(
-            files,
-            [
-                "etc/machine-id",
-                "etc/resolv.conf",
-                "etc/ssh/sshd_config",
-                "etc/systemd/network/99-all.link",
-                "usr/share/doc/bash/copyright",
-            ]
-        );
-        assert!(root.exists("var/log/chrony"));
-        assert_eq!(root.read("etc/machine-id").expect("read"), Some(Vec::new()));
-    }
-
-    #[test]
-    fn ethernet_addresses_are_seen() {
-        for text in [
-            "MACAddress=52:54:00:12:34:56",
-            "  PermanentMACAddress=52-54-00-12-34-56",
-            "mac-address=52:54:00:12:34:56",
-            "        macaddress: '52:54:00:12:34:56'",
-            "    hwaddress ether 52:54:00:12:34:56",
-            "SUBSYSTEM==\"net\", ATTR{address}==\"52:54:00:12:34:56\", NAME=\"eth0\"",
-        ] {
-            assert!(binds_to_a_machine(text), "{text}");
-        }
-        for text in [
-            "# MACAddress=52:54:00:12:34:56",
-            "MACAddressPolicy=persistent",
-            "Address=2001:db8::1",
-            "DUID=52:54:00:12:34:56",
-        ] {
-            assert!(!binds_to_a_machine(text), "{text}");
-        }
-    }
-
-    /// Such as a post-script makes: copies would not have it, and it would be missed in them.
-    #[test]
-    fn special_files_are_left_out() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let root = Root::new(directory.path());
-        root.write("opt/app/file", "text", 0o644).expect("a file");
-        let fifo = directory.path().join("opt/app/ctl");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &fifo,
-            rustix::fs::FileType::Fifo,
-            0o644.into(),
-            0,
-        )
-        .expect("it can be made");
-        let told = RefCell::new(Vec::new());
-        let cleaning = Cleaning {
-            strip_docs: false,
-            keeps_host_keys: false,
-            declared: &[],
-            tell: &|what| told.borrow_mut().push(what.to_owned()),
-        };
-        clean(&root, &cleaning).expect("it can be cleaned");
-        let what = "/opt/app/ctl is left out: it is a device, a socket or a FIFO";
-        assert_eq!(told.into_inner(), [what]);
-        assert!(root.exists("opt/app/file") && !fifo.exists());
-    }
-
-    #[test]
-    fn what_comes_with_a_directory_is_declared_and_nothing_else_below_it() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let overlay = directory.path().join("overlay");
-        fs::create_dir_all(&overlay).expect("a directory");
-        fs::write(overlay.join("resolv.conf"), "nameserver 10.0.0.1\n").expect("a file");
-        let file = |path: &str, content| ImageFile {
-            path: path.parse().expect("a path"),
-            content,
-            mode: 0o755,
-            owner: "root".parse().expect("a name"),
-            group: "root".parse().expect("a name"),
-        };
-        let declared = [
-            file(
-                "/etc",
-                FileContent::Copy(overlay.display().to_string().parse().expect("a path")),
-            ),
-            file("/etc/systemd/network", FileContent::Directory),
-        ];
-        let cleaning = Cleaning {
-            strip_docs: false,
-            keeps_host_keys: false,
-            declared: &declared,
-            tell: &|_| {},
-        };
-        assert!(cleaning.is_declared("etc/resolv.conf"));
-        assert!(!cleaning.is_declared("etc/netplan/01.yaml"));
-        assert!(!cleaning.is_declared("etc/systemd/network/10-lan.link"));
-    }
-
-    #[test]
-    fn a_master_s_passwords_and_networks_are_forgotten() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let root = Root::new(directory.path());
-        root.write("etc/shadow", "root:$6$a$b:1::::::\n", 0o640)
-            .expect("a file");
-        root.write("etc/gshadow", "root:*::\nstaff:$6$a$b:ann:ann\n", 0o640)
-            .expect("a file");
-        root.write("etc/network/interfaces", "iface eth0 inet static\n", 0o644)
-            .expect("a file");
-        root.write("etc/netplan/01.yaml", "network:\n", 0o600)
-            .expect("a file");
-        let dnsmasq = "etc/systemd/system/regex-provision-dnsmasq.service";
-        root.write(dnsmasq, "[Service]\n", 0o644).expect("a file");
-        root.write("etc/exports", "/srv *(rw)\n", 0o644)
-            .expect("a file");
-        let wanted = ["nfs-kernel-server.service".parse().expect("a unit")];
-        forget_master(&root, &wanted, &|_| {}).expect("it can be forgotten");
-        for unit in [
-            "isc-dhcp-server.service",
-            "kea-dhcp4-server.service",
-            "dnsmasq.service",
-            "nfs-ganesha.service",
-            "tftpd-hpa.service",
-            "regex-master.service",
-            "regex-provision-dnsmasq.service",
-            "regex-provision-serve.service",
-        ] {
-            let place = root.path().join("etc/systemd/system").join(unit);
-            let leads_to = std::fs::read_link(place).expect(unit);
-            assert_eq!(leads_to, Path::new("/dev/null"), "{unit}");
-        }
-        for unit in ["nfs-server.service", "nfs-kernel-server.service"] {
-            let place = root.path().join("etc/systemd/system").join(unit);
-            assert!(place.symlink_metadata().is_err(), "{unit} is wanted");
-        }
-        assert!(!root.exists("etc/exports"));
-        let shadow = root.read_text("etc/shadow").expect("read");
-        assert_eq!(shadow.as_deref(), Some("root:*:1::::::\n"));
-        let gshadow = root.read_text("etc/gshadow").expect("read");
-        assert_eq!(gshadow.as_deref(), Some("root:*::\nstaff:*:ann:ann\n"));
-        assert!(!root.exists("etc/netplan/01.yaml"));
-        let interfaces = root.read_text("etc/network/interfaces").expect("read");
-        assert!(!interfaces.unwrap_or_default().contains("eth0"));
-    }
-}
+#[path = "clean_tests.rs"]
+mod tests;
