@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::listing::{Entry, Kind};
 use super::show;
-use crate::store::{Manifest, Package, Store};
+use crate::store::{Digest, Manifest, Package, Store};
 
 /// Something that is different.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,8 +52,12 @@ pub fn difference(store: &Store, a: &Manifest, b: &Manifest) -> anyhow::Result<D
 }
 
 fn facts(manifest: &Manifest) -> BTreeMap<String, String> {
+    let named = |name: &str, digest: Digest| format!("{name} ({})", digest.short());
     let mut facts = BTreeMap::from([
-        ("kernel".to_owned(), manifest.kernel_version.clone()),
+        (
+            "kernel".to_owned(),
+            named(&manifest.kernel_version, manifest.kernel.sha256),
+        ),
         (
             "format".to_owned(),
             manifest.root.format.as_str().to_owned(),
@@ -61,21 +65,29 @@ fn facts(manifest: &Manifest) -> BTreeMap<String, String> {
         ("packed bytes".to_owned(), manifest.root.size.to_string()),
         (
             "initramfs bytes".to_owned(),
-            manifest.initramfs.size.to_string(),
+            named(
+                &manifest.initramfs.size.to_string(),
+                manifest.initramfs.sha256,
+            ),
         ),
     ]);
     if let Some(worker) = &manifest.worker {
-        let short = worker.sha256.short();
-        facts.insert("worker".to_owned(), format!("{} ({short})", worker.version));
+        facts.insert("worker".to_owned(), named(&worker.version, worker.sha256));
     }
     facts
 }
 
+/// A package of two architectures has two versions.
 fn versions(packages: &[Package]) -> BTreeMap<String, String> {
-    packages
-        .iter()
-        .map(|package| (package.name.clone(), package.version.clone()))
-        .collect()
+    let mut versions: BTreeMap<String, String> = BTreeMap::new();
+    for package in packages {
+        let version = versions.entry(package.name.clone()).or_default();
+        if !version.is_empty() {
+            version.push_str(", ");
+        }
+        version.push_str(&package.version);
+    }
+    versions
 }
 
 fn files(entries: &[Entry]) -> BTreeMap<String, String> {

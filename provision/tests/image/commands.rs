@@ -80,6 +80,16 @@ fn images_are_listed_shown_and_compared() {
         "{diff}"
     );
     assert_eq!(rig.run(&["diff", "tiny", second]), "");
+    // Another kernel that calls itself the same: /boot of the image has it no more.
+    write(&root.join(format!("boot/vmlinuz-{RELEASE}")), "another one");
+    rig.import(&root);
+    let diff = rig.output(&["diff", second, "tiny"]);
+    assert_eq!(diff.status.code(), Some(1));
+    let diff = String::from_utf8_lossy(&diff.stdout);
+    assert!(
+        diff.contains(&format!("~ kernel: {RELEASE} (")) && !diff.contains("files:"),
+        "{diff}"
+    );
     let told = rig.fails(&["show", "ffffffff"]);
     assert!(
         told.contains("there is no image ffffffff; there is tiny"),
@@ -192,6 +202,11 @@ fn limits_and_wrong_names_are_told_before_anything_is_done() {
         "[image.tiny]\nworker = false\nmax-size = \"10kB\"\nsource = {{ kind = \"directory\", path = \"{}\" }}\n",
         root.display()
     ));
+    let told = rig.fails(&["import", "tiny", "--exclude", "/opt/secret"]);
+    assert!(
+        told.contains("--exclude belongs to --directory or --master"),
+        "{told}"
+    );
     let told = rig.fails(&["build", "tinny"]);
     assert!(
         told.contains("declares no image tinny; it declares tiny"),
