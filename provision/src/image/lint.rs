@@ -273,7 +273,8 @@ fn host_key(root: &Root, findings: &mut Findings) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut settings = vec!["etc/ssh/sshd_config".to_owned()];
-    let more = root.names("etc/ssh/sshd_config.d")?;
+    let mut more = root.names("etc/ssh/sshd_config.d")?;
+    more.retain(|name| name.ends_with(".conf"));
     settings.extend(
         more.iter()
             .map(|name| format!("etc/ssh/sshd_config.d/{name}")),
@@ -281,7 +282,10 @@ fn host_key(root: &Root, findings: &mut Findings) -> anyhow::Result<()> {
     for path in settings {
         let text = root.read_text(&path)?.unwrap_or_default();
         for line in text.lines() {
-            let mut words = line.split_whitespace();
+            let mut words = line
+                .split(|c: char| c.is_whitespace() || c == '=')
+                .filter(|word| !word.is_empty())
+                .map(|word| word.trim_matches('"'));
             let is_key = words
                 .next()
                 .is_some_and(|word| word.eq_ignore_ascii_case("HostKey"));
