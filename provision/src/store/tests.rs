@@ -296,6 +296,33 @@ fn what_a_generation_names_is_in_use() {
     assert!(!used.artifacts.contains(&unused));
 }
 
+/// Whoever asks for a node's boot script in its name must not have taken away what it runs.
+#[test]
+fn the_boot_that_a_node_runs_keeps_its_root_and_its_own_words_keep_nothing() {
+    let (_directory, store) = store();
+    let mut writer = store.lock().expect("nobody else has the lock");
+    let mut put = |what: &str| writer.put_bytes(what.as_bytes()).expect("it can be put");
+    let [before, running, asked, last, chosen] =
+        ["before", "running", "asked", "last", "chosen"].map(|what| put(what).sha256);
+    let boot = |number: u32, offer: Digest, more: &str| {
+        format!(
+            "{{\"boot\":{{\"mac\":\"m\",\"boot\":{{\"number\":{number},\"offer\":{{\"tree\":\"{offer}\"}},{more}}}}}}}"
+        )
+    };
+    let heard = |stage: &str| format!("\"steps\":{{\"{stage}\":{{}}}}");
+    let lines = [
+        "{\"format\":1}".to_owned(),
+        boot(1, before, &heard("worker")),
+        boot(2, running, &heard("script")),
+        boot(2, running, &heard("root")),
+        boot(3, asked, &heard("script")),
+        boot(4, last, &format!("\"id\":\"{chosen}\",{}", heard("script"))),
+    ];
+    fs::write(store.nodes().join("journal"), lines.join("\n")).expect("a file");
+    let used = store.in_use().expect("it can be read").artifacts;
+    assert_eq!(used, [running, last].into_iter().collect());
+}
+
 /// What another version keeps of nodes may name what they still read.
 #[test]
 fn a_line_of_another_version_keeps_what_it_names() {

@@ -139,9 +139,12 @@ struct OfBoot {
 struct Boot {
     number: u64,
     offer: Option<serde_json::Value>,
-    /// What a node said in its own words is no use of what it names.
-    #[serde(rename = "steps")]
-    _steps: Option<IgnoredAny>,
+    /// Stages, with what was heard of each. What a node said in its own words is no use of what it names.
+    #[serde(default)]
+    steps: BTreeMap<String, IgnoredAny>,
+    /// Chosen by the node, too.
+    #[serde(rename = "id")]
+    _id: Option<IgnoredAny>,
     #[serde(rename = "failure")]
     _failure: Option<IgnoredAny>,
     #[serde(flatten)]
@@ -153,7 +156,31 @@ struct Forget {
     mac: String,
 }
 
-/// Adds what each node was last told to boot: a node whose root or /usr is mounted over NFS reads it for as long as it runs, also
+/// Stages that only a node has that runs what it was told to boot; what comes before can be asked for in its name.
+const RUNNING: [&str; 6] = ["kernel", "image", "verified", "root", "system", "worker"];
+
+/// What a node uses: the number of a boot, and what is named in it.
+#[derive(Default)]
+struct Used {
+    number: u64,
+    digests: Vec<Digest>,
+}
+
+impl Used {
+    fn take(&mut self, boot: &Boot, digests: &[Digest]) {
+        if boot.number < self.number {
+            return;
+        }
+        // Without an offer it is a boot of which nothing but its beginning was heard.
+        if boot.offer.is_some() {
+            self.digests.clear();
+            self.number = boot.number;
+        }
+        self.digests.extend(digests);
+    }
+}
+
+/// Adds what each node was last told to boot, and what it was told in the last boot that came as far as its kernel: a node whose root or /usr is mounted over NFS reads it for as long as it runs, also
 /// when another generation is in force. Of a line that says something else than we know, or cannot be read, every digest
 /// is taken.
 fn booted(journal: &Path, into: &mut Named) -> Result<(), StoreError> {
@@ -163,7 +190,7 @@ fn booted(journal: &Path, into: &mut Named) -> Result<(), StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    let mut last: BTreeMap<String, (u64, Vec<Digest>)> = BTreeMap::new();
+    let mut last: BTreeMap<String, [Used; 2]> = BTreeMap::new();
     for line in BufReader::new(file).split(b'\n') {
         let line = line.map_err(failed)?;
         let Ok(line) = serde_json::from_slice::<Line>(&line) else {
@@ -180,18 +207,14 @@ fn booted(journal: &Path, into: &mut Named) -> Result<(), StoreError> {
         for value in boot.offer.iter().chain(boot.more.values()) {
             digests.extend(digests_in(value.to_string().as_bytes()));
         }
-        let known = last.entry(mac).or_default();
-        if boot.number < known.0 {
-            continue;
-        }
-        // Without an offer it is a boot of which nothing but its beginning was heard.
-        if boot.offer.is_some() {
-            *known = (boot.number, digests);
-        } else {
-            known.1.extend(digests);
+        let [told, running] = last.entry(mac).or_default();
+        told.take(&boot, &digests);
+        if boot.steps.keys().any(|stage| RUNNING.contains(&&**stage)) {
+            running.take(&boot, &digests);
         }
     }
-    for (mac, (_, digests)) in last {
+    for (mac, used) in last {
+        let digests = used.into_iter().flat_map(|used| used.digests);
         add(into, digests, &Need::Machine(mac));
     }
     Ok(())
