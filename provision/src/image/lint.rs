@@ -274,7 +274,7 @@ fn host_key(root: &Root, findings: &mut Findings) -> anyhow::Result<()> {
     }
     let mut settings = vec!["etc/ssh/sshd_config".to_owned()];
     let mut more = root.names("etc/ssh/sshd_config.d")?;
-    more.retain(|name| name.ends_with(".conf"));
+    more.retain(|name| Path::new(name).extension().is_some_and(|end| end == "conf"));
     settings.extend(
         more.iter()
             .map(|name| format!("etc/ssh/sshd_config.d/{name}")),

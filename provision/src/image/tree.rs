@@ -556,7 +556,7 @@ mod tests {
     #[test]
     fn what_is_laid_over_an_image_leaves_its_directories_as_they_are() {
         let directory = tempfile::tempdir().expect("a directory");
-        let root = Root::new(&directory.path().join("root"));
+        let root = Root::new(directory.path().join("root"));
         let from = directory.path().join("from");
         let mode = |path: &Path, mode| {
             fs::set_permissions(path, Permissions::from_mode(mode)).expect("ours");

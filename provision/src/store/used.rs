@@ -141,7 +141,7 @@ struct Boot {
     offer: Option<serde_json::Value>,
     /// Stages, with what was heard of each. What a node said in its own words is no use of what it names.
     #[serde(default)]
-    steps: BTreeMap<String, IgnoredAny>,
+    steps: BTreeMap<String, serde_json::Value>,
     /// Chosen by the node, too.
     #[serde(rename = "id")]
     _id: Option<IgnoredAny>,
