@@ -6,6 +6,7 @@ mod waiting;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
 use anyhow::Context;
 use serde::Serialize;

@@ -50,8 +50,8 @@ impl Mirror {
             let name = entry.file_name().into_string().expect("text");
             let package = name.split('_').next().expect("a name");
             match package {
-                _ if !name.ends_with(".deb") => {}
-                "usr-is-merged" => {}
+                // No package at all, and the one that there is none of.
+                "SHA256SUMS" | "usr-is-merged" => {}
                 "base-files" => base_files(&entry.path(), &main, at),
                 "bc" => copy(&entry.path(), &universe.join(name)),
                 _ if package == format!("linux-image-{release}") => kernel = Some(entry.path()),
@@ -173,7 +173,7 @@ fn index(top: &Path) {
          Components: main universe\n",
     );
     let now = run(Command::new("date").args(["--utc", "--rfc-email"]));
-    write!(release, "Date: {now}SHA256:\n").expect("memory suffices");
+    writeln!(release, "Date: {now}SHA256:").expect("memory suffices");
     for component in ["main", "universe"] {
         let packages = run(Command::new("dpkg-scanpackages")
             .args(["--multiversion", "--hash", "sha256"])
