@@ -42,6 +42,7 @@ impl<'a> Redfish<'a> {
             .http_status_as_error(false)
             // A password goes to the machine that was named, and nowhere else.
             .max_redirects(0)
+            .proxy(None)
             .build()
             .new_agent();
         Self {

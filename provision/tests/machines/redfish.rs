@@ -77,6 +77,20 @@ fn redfish_switches_a_system() {
         let told = provision(dir, &good, &["power", "status", "n0"]);
         (told.stdout == b"n0: off\n").then_some(())
     });
+    // No password goes to a proxy, whatever is said in the environment.
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let proxies = ["all_proxy", "http_proxy", "https_proxy"];
+    let proxies = proxies.map(|name| [name.to_owned(), name.to_uppercase()]);
+    let proxies: Vec<_> = proxies.iter().flatten().collect();
+    let proxies: Vec<_> = proxies
+        .iter()
+        .map(|name| (name.as_str(), nobody.as_str()))
+        .collect();
+    expect(
+        &provision_with(dir, &good, &["power", "status", "n0"], &proxies),
+        0,
+        "n0: off\n",
+    );
     // What is off is not cycled but switched on.
     for before in ["off", "on"] {
         let state = provision(dir, &good, &["power", "status", "n0"]);
