@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use super::{Finding, Level};
-use crate::model::{Cluster, Dhcp, ExportServer, NfsVersion, RootMode, UsrMode};
+use crate::model::{Cluster, ExportServer, NfsVersion, RootMode, UsrMode};
 use crate::render::needed_loaders;
 
 /// Well-known ports.
@@ -17,10 +17,8 @@ const RPCBIND_PORT: u16 = 111;
 pub(super) fn ask(cluster: &Cluster, wait: Duration) -> Vec<Finding> {
     let master = cluster.network.master.get();
     let mut findings = vec![boot_endpoint(cluster, wait), regex_master(cluster, wait)];
-    if !matches!(cluster.dhcp, Dhcp::External) {
-        // Those that nodes are sent to, and what they load themselves.
-        findings.extend(needed_loaders(cluster).map(|needed| loader(master, needed.name, wait)));
-    }
+    // Those that nodes are sent to, and what they load themselves: whoever gives addresses, they are fetched from this master.
+    findings.extend(needed_loaders(cluster).map(|needed| loader(master, needed.name, wait)));
     if cluster.time.enabled {
         findings.push(time(master, wait));
     }

@@ -171,6 +171,9 @@ fn the_usual_ills_are_named() {
         &lines,
         "dhcp fine the site's server answers: 10.77.0.1 offers 10.77.0.1",
     );
+    // Whoever gives addresses, loaders are fetched from here.
+    has(&lines, "tftp fine undionly.kpxe is served");
+    has(&lines, "tftp problem snponly.efi is not served: file");
     drop(ours);
     let (_, lines) = examine(&net, dir, "mode = \"external\"");
     has(
