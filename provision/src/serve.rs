@@ -37,20 +37,21 @@ mod generation;
 mod joined;
 mod keep;
 mod masters;
+mod permits;
 mod routes;
 mod spool;
 mod verify;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::sleep;
 
 pub use ask::{Answer, ask, fetch, forget, kept, listen_address, states, tell_tried};
 pub use generation::Served;
@@ -62,7 +63,9 @@ use crate::status::journal::Journal;
 use crate::store::Store;
 use app::{App, Trouble};
 use connection::Peer;
-use keep::Keeper;
+use daemons::Daemons;
+use keep::Keeping;
+use permits::Permits;
 
 /// How often the link to the generation is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -72,9 +75,6 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
-
-/// Connections at once where nothing was applied yet.
-const FIRST_CONNECTIONS: u32 = 256;
 
 /// Unknown machines that are kept where nothing was applied yet.
 const FIRST_UNKNOWN: usize = 1024;
@@ -111,61 +111,68 @@ pub async fn run(
     let address = listener.local_addr().context("the socket has no address")?;
 
     let (stop, stopped) = watch::channel(false);
-    let (keep_on, ended) = mpsc::channel();
-    let mut keeper = Keeper::new(Arc::clone(&app), journal);
-    // What commands have tried while nobody served is told from the beginning.
-    keeper.keep();
-    let keeper = std::thread::Builder::new()
-        .name("records".into())
-        .spawn(move || keeper.run(&ended))
-        .context("cannot start a thread")?;
-    let mut daemons = daemons::Daemons::start(&app, options.daemons)?;
+    let keeping = Keeping::start(Arc::clone(&app), journal)?;
+    let mut daemons = Daemons::start(&app, options.daemons)?;
     daemons.follow(app.served().as_deref());
     let masters = tokio::spawn(masters::ask(Arc::clone(&app)));
-    let connections = Connections::new(&app);
+    let permits = Permits::new(&app);
     let accept = tokio::spawn(accept(
         listener,
         Arc::clone(&app),
-        Arc::clone(&connections),
+        Arc::clone(&permits),
         stopped,
     ));
     raise_open_files();
     tracing::info!(%address, directory = %store.root().display(), "serving");
-    ready(address)?;
 
-    let mut verifying = tokio::spawn(async {});
-    while signals.next_or_look().await {
-        if load(&app).await {
-            daemons.follow(app.served().as_deref());
-            connections.resize(&app);
-        }
-        // They may have been mended, and nobody ask for them.
-        let damaged = app.damaged();
-        if !damaged.is_empty() && verifying.is_finished() {
-            let app = Arc::clone(&app);
-            verifying = tokio::spawn(async move { app.verify_each(damaged).await });
-        }
-        let moved = app.served().map(|served| wanted_address(&served));
-        let moved = moved.filter(|wanted| options.listen.is_none() && *wanted != address);
-        let problem = moved.map(|wanted| {
-            format!("listening on {address}, but cluster.toml says {wanted}; restart `regex-provision serve`")
-        });
-        app.trouble(Trouble::Address, problem);
+    let told = ready(address);
+    if told.is_ok() {
+        let must_be_there = options.listen.is_none().then_some(address);
+        look(&app, &mut signals, &mut daemons, &permits, must_be_there).await;
     }
 
+    // Whatever has happened: what was started is ended here, and nothing is left behind.
     tracing::info!("stopping");
     // Those who are told of it may be gone already.
     let _ = stop.send(true);
     accept.abort();
     masters.abort();
     daemons.end().await;
-    connections.wait().await;
-    drop(keep_on);
-    let kept = tokio::task::spawn_blocking(move || keeper.join()).await;
-    if !matches!(kept, Ok(Ok(()))) {
-        bail!("what was heard last may not have been written down");
+    permits.wait(GRACE).await;
+    let kept = keeping.end().await;
+    told.and(kept)
+}
+
+/// Follows the generation in force until the process is told to end. The address is the one listened on, if the generation is to
+/// name it.
+async fn look(
+    app: &Arc<App>,
+    signals: &mut Signals,
+    daemons: &mut Daemons,
+    permits: &Permits,
+    address: Option<SocketAddr>,
+) {
+    let mut verifying = tokio::spawn(async {});
+    while signals.next_or_look().await {
+        if load(app).await {
+            daemons.follow(app.served().as_deref());
+            permits.resize(app);
+        }
+        // They may have been mended, and nobody ask for them.
+        let damaged = app.damaged();
+        if !damaged.is_empty() && verifying.is_finished() {
+            let app = Arc::clone(app);
+            verifying = tokio::spawn(async move { app.verify_each(damaged).await });
+        }
+        let moved = app.served().zip(address).and_then(|(served, address)| {
+            let wanted = wanted_address(&served);
+            let problem = || {
+                format!("listening on {address}, but cluster.toml says {wanted}; restart `regex-provision serve`")
+            };
+            (wanted != address).then(problem)
+        });
+        app.trouble(Trouble::Address, moved);
     }
-    Ok(())
 }
 
 /// Reads what was kept.
@@ -268,71 +275,22 @@ fn raise_open_files() {
     }
 }
 
-/// How many connections there may be.
-struct Connections {
-    permits: Arc<Semaphore>,
-    most: std::sync::Mutex<usize>,
-}
-
-impl Connections {
-    fn new(app: &App) -> Arc<Self> {
-        let most = Self::most(app);
-        Arc::new(Self {
-            permits: Arc::new(Semaphore::new(most)),
-            most: std::sync::Mutex::new(most),
-        })
-    }
-
-    fn most(app: &App) -> usize {
-        let most = app.served().map_or(FIRST_CONNECTIONS, |served| {
-            served.cluster.serve.max_connections
-        });
-        usize::try_from(most)
-            .unwrap_or(usize::MAX)
-            .clamp(1, Semaphore::MAX_PERMITS)
-    }
-
-    /// Follows the generation. Connections that are too many now end by themselves.
-    fn resize(&self, app: &App) {
-        let wanted = Self::most(app);
-        let mut most = self
-            .most
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if wanted > *most {
-            self.permits.add_permits(wanted - *most);
-            *most = wanted;
-        } else {
-            *most -= self.permits.forget_permits(*most - wanted);
-        }
-    }
-
-    /// Waits until there are none, but not for long.
-    async fn wait(&self) {
-        let most = *self
-            .most
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let all = u32::try_from(most).unwrap_or(u32::MAX);
-        if timeout(GRACE, self.permits.acquire_many(all))
-            .await
-            .is_err()
-        {
-            tracing::info!("some transfers are cut off");
-        }
-    }
-}
-
 async fn accept(
     listener: TcpListener,
     app: Arc<App>,
-    connections: Arc<Connections>,
+    permits: Arc<Permits>,
     stop: watch::Receiver<bool>,
 ) {
     let router = routes::router(Arc::clone(&app));
-    while let Ok(permit) = Arc::clone(&connections.permits).acquire_owned().await {
+    loop {
+        let permit = permits.one().await;
         match listener.accept().await {
             Ok((stream, address)) => {
+                // There may be fewer of them since.
+                let permit = match permits.keep(permit) {
+                    Some(permit) => permit,
+                    None => permits.one().await,
+                };
                 let serve = serve(
                     stream,
                     address,

@@ -28,6 +28,10 @@ const KEPT: usize = 3;
 /// How long the status is told again before it is put together anew.
 const STATUS_AGE: Duration = Duration::from_millis(250);
 
+/// What helps where an artifact that loaders load is not as it was built.
+const BUILD_AGAIN: &str =
+    "build the image again with `regex-provision image build`, then `regex-provision apply`";
+
 /// What is wrong with the boot endpoint itself. Each is told once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
@@ -39,7 +43,9 @@ pub enum Trouble {
     Records,
     /// dnsmasq's log cannot be followed.
     Log,
-    /// An artifact is damaged on the disk.
+    /// What commands have tried, and left for us, cannot be taken in.
+    Tried,
+    /// An artifact that loaders load is damaged on the disk, is missing, or cannot be read.
     Artifact(Digest),
 }
 
@@ -197,16 +203,19 @@ impl App {
     pub(super) async fn artifact(self: &Arc<Self>, digest: Digest) -> io::Result<Option<Source>> {
         match File::open(self.store.artifact_path(digest)) {
             Ok(file) => {
-                if let Some(problem) = self.damage(digest, &file).await? {
+                let damage = self.damage(digest, &file).await;
+                if let Some(problem) = damage.inspect_err(|error| self.unreadable(digest, error))? {
                     return Ok(Some(Source::Damaged(problem)));
                 }
                 let length = file.metadata()?.len();
                 return Ok(Some(Source::File(file, length)));
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::error!(%digest, %error, "cannot open the artifact");
-                return Err(error);
+                self.unreadable(digest, &error);
+                if error.kind() != ErrorKind::NotFound {
+                    tracing::error!(%digest, %error, "cannot open the artifact");
+                    return Err(error);
+                }
             }
         }
         let app = Arc::clone(self);
@@ -223,39 +232,66 @@ impl App {
     /// What is wrong with an artifact. Only what is surely verified by whoever asks for it is not read: a loader may ask for
     /// what no generation that is loaded names, by a script of long ago.
     async fn damage(&self, digest: Digest, file: &File) -> io::Result<Option<String>> {
-        let what = {
+        let is_verified_by_who_asks = {
             let all = lock(&self.served);
             let is_loaded = all.iter().any(|served| served.loaded(digest).is_some());
-            if !is_loaded && all.iter().any(|served| served.is_root(digest)) {
-                return Ok(None);
-            }
-            let newest = all.first();
-            newest.and_then(|served| served.loaded(digest).map(str::to_owned))
+            !is_loaded && all.iter().any(|served| served.is_root(digest))
         };
+        if is_verified_by_who_asks {
+            return Ok(None);
+        }
         let found = self.verified.digest(digest, file).await?;
         let path = self.store.artifact_path(digest);
-        let damaged = |what: &str, advice: &str| {
-            format!(
-                "{what} is damaged on the master's disk, and is not handed out: {} has the SHA-256 {found}; {advice}",
+        let problem = self.note_artifact(digest, |what| {
+            if found == digest {
+                return None;
+            }
+            let advice = what.map_or("nothing that was applied since needs it", |_| BUILD_AGAIN);
+            let problem = format!(
+                "{} is damaged on the master's disk, and is not handed out: {} has the SHA-256 {found}; {advice}",
+                what.unwrap_or("a file of an earlier generation"),
                 path.display()
-            )
-        };
-        let is_damaged = found != digest;
-        let problem = if let Some(what) = &what {
-            let advice = "build the image again with `regex-provision image build`, then `regex-provision apply`";
-            is_damaged.then(|| damaged(what, advice))
-        } else {
-            let what = "a file of an earlier generation";
-            let advice = "nothing that was applied since needs it";
-            let problem = is_damaged.then(|| damaged(what, advice));
-            if let Some(problem) = &problem {
+            );
+            if what.is_none() {
                 tracing::warn!("{problem}");
             }
-            problem
-        };
-        // Whoever asks for what no node is told to load any more has no trouble that is to be told for ever.
-        self.trouble(Trouble::Artifact(digest), what.and(problem.clone()));
+            Some(problem)
+        });
         Ok(problem)
+    }
+
+    /// Notes what is wrong with an artifact; that depends on what it is to loaders by the newest generation. Whoever asks for
+    /// what no node is told to load any more has no trouble that is to be told for ever.
+    fn note_artifact(
+        &self,
+        digest: Digest,
+        problem: impl FnOnce(Option<&str>) -> Option<String>,
+    ) -> Option<String> {
+        // Held until it is noted: another generation may be loaded at any time, and forgets what is not its own.
+        let all = lock(&self.served);
+        let what = all.first().and_then(|served| served.loaded(digest));
+        let problem = problem(what);
+        self.trouble(Trouble::Artifact(digest), what.and(problem.clone()));
+        problem
+    }
+
+    /// Notes that an artifact cannot be opened or read.
+    fn unreadable(&self, digest: Digest, error: &io::Error) {
+        let path = self.store.artifact_path(digest);
+        let path = path.display();
+        self.note_artifact(digest, |what| {
+            let what = what?;
+            Some(match error.kind() {
+                ErrorKind::NotFound => {
+                    format!(
+                        "{what} is missing: there is no {path} on the master's disk; {BUILD_AGAIN}"
+                    )
+                }
+                _ => format!(
+                    "{what} cannot be read from the master's disk: {path}: {error}; {BUILD_AGAIN}"
+                ),
+            })
+        });
     }
 
     /// Reads all that loaders load of a generation, one after the other, so that what is damaged is told before a node boots.
@@ -263,7 +299,7 @@ impl App {
         self.verify_each(served.all_loaded()).await;
     }
 
-    /// Artifacts that were damaged when they were read last.
+    /// Artifacts that were damaged, or could not be read, when they were looked at last.
     pub(super) fn damaged(&self) -> Vec<Digest> {
         let troubles = lock(&self.troubles);
         let damaged = troubles.keys().filter_map(|trouble| match trouble {
@@ -276,11 +312,12 @@ impl App {
     /// Reads those that have changed since.
     pub(super) async fn verify_each(&self, digests: impl IntoIterator<Item = Digest>) {
         for digest in digests {
-            // Who asks for what cannot be opened or read hears of it.
-            if let Ok(file) = File::open(self.store.artifact_path(digest))
-                && let Err(error) = self.damage(digest, &file).await
-            {
-                tracing::error!(%digest, %error, "cannot read the artifact");
+            let looked = match File::open(self.store.artifact_path(digest)) {
+                Ok(file) => self.damage(digest, &file).await.map(drop),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = looked {
+                self.unreadable(digest, &error);
             }
         }
     }

@@ -162,9 +162,15 @@ pub fn kept(store: &Store) -> anyhow::Result<Status> {
     let macs = served.cluster.nodes().iter().map(|node| node.mac);
     let max_unknown = usize::try_from(served.cluster.serve.max_unknown).unwrap_or(usize::MAX);
     board.set_known(macs, max_unknown);
-    spool::look(store, |at, tried| board.catch_up(at, tried));
+    let now = At::now();
+    let mut left = Vec::new();
+    let looked = spool::look(store, |at, tried| left.push((at, tried)));
+    board.catch_up(now, left);
+    let unread = looked.err();
+    let unread =
+        unread.map(|error| format!("what commands have tried cannot be taken in: {error:#}"));
     Ok(build(Known {
-        at: At::now(),
+        at: now,
         serving_since: None,
         generation: Some(served.number),
         cluster: &served.cluster,
@@ -172,7 +178,7 @@ pub fn kept(store: &Store) -> anyhow::Result<Status> {
         board: &board,
         workers: &Workers::default(),
         daemons: Vec::new(),
-        warnings: Vec::new(),
+        warnings: unread.into_iter().collect(),
     }))
 }
 

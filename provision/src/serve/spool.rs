@@ -6,16 +6,17 @@
 //! - whoever writes holds the file's lock, and has seen then that it is still the one with the name; so whoever renames the file
 //!   and takes the lock reads all that was written;
 //! - what was taken in stays in `tried.taken` until it is in the records. It may be taken in twice: each line has its time;
-//! - a line that is torn or foreign is left out;
+//! - a line that is torn or foreign is left out, and takes no other with it;
 //! - nobody waits for a lock for long: whoever may read the file may lock it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::status::{At, Tried};
@@ -51,11 +52,30 @@ pub(super) fn add(store: &Store, at: At, tried: Tried) -> io::Result<()> {
     let mut line = serde_json::to_vec(&Entry { at, tried })?;
     line.push(b'\n');
     let mut file = open(&file(store))?;
-    let length = file.metadata()?.len();
+    let mut length = file.metadata()?.len();
+    if is_torn(&file, length)? {
+        line.insert(0, b'\n');
+    }
     if length + line.len() as u64 > MAX_BYTES {
         make_room(&mut file, length)?;
+        length = file.metadata()?.len();
     }
-    file.write_all(&line)
+    let written = file.write_all(&line);
+    if written.is_err() {
+        // What is there of it has no use, and the disk may be full. If it stays, the next line is not written behind it.
+        let _ = file.set_len(length);
+    }
+    written
+}
+
+/// Whether the last line has no end: the disk was full, or whoever wrote it was killed.
+fn is_torn(file: &File, length: u64) -> io::Result<bool> {
+    let Some(end) = length.checked_sub(1) else {
+        return Ok(false);
+    };
+    let mut last = [0];
+    file.read_exact_at(&mut last, end)?;
+    Ok(last != *b"\n")
 }
 
 /// The file, with its lock, to be appended to.
@@ -105,61 +125,58 @@ fn make_room(file: &mut File, length: u64) -> io::Result<()> {
     file.write_all(whole)
 }
 
-/// Hands on what was kept, in its order, and leaves it there.
-pub(super) fn look(store: &Store, mut each: impl FnMut(At, Tried)) {
-    read(&taken(store), &mut each);
-    read(&file(store), &mut each);
+/// Hands on what was kept, in its order, and leaves it there. An error says what could not be read; the rest is handed on.
+pub(super) fn look(store: &Store, mut each: impl FnMut(At, Tried)) -> anyhow::Result<()> {
+    let taken = read(&taken(store), &mut each);
+    let file = read(&file(store), &mut each);
+    taken.and(file).map(drop)
 }
 
-/// Takes in what was kept, in its order. Tells whether there was any that could be read; then it is to be removed once it is in
-/// the records.
-pub(super) fn take(store: &Store, mut each: impl FnMut(At, Tried)) -> bool {
+/// Takes in what was kept, in its order. Tells whether there was any; then it is to be removed once it is in the records. After
+/// an error, what could be read was handed on, and all of it stays.
+pub(super) fn take(store: &Store, mut each: impl FnMut(At, Tried)) -> anyhow::Result<bool> {
     let taken = taken(store);
     // What was not removed the last time may not be in the records.
     if !taken.exists() {
-        match fs::rename(file(store), &taken) {
+        let file = file(store);
+        match fs::rename(&file, &taken) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return false,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => {
-                let path = taken.display();
-                tracing::warn!(%path, %error, "cannot take in what commands have tried");
-                return false;
+                return Err(error).with_context(|| format!("cannot rename {}", file.display()));
             }
         }
     }
     read(&taken, &mut each)
 }
 
-/// Tells whether it could be read.
-fn read(path: &Path, each: &mut impl FnMut(At, Tried)) -> bool {
-    // Whoever had it before it was renamed may still write.
-    let file = File::open(path)
-        .and_then(|file| locked(|| file.try_lock_shared(), READ_WAIT).map(|()| file));
-    let file = match file {
+/// Hands on what a file has. Tells whether there is one.
+fn read(path: &Path, each: &mut impl FnMut(At, Tried)) -> anyhow::Result<bool> {
+    let cannot_read = || format!("cannot read {}", path.display());
+    let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) => {
-            if error.kind() != ErrorKind::NotFound {
-                tracing::warn!(path = %path.display(), %error, "cannot read what commands have tried");
-            }
-            return false;
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).with_context(cannot_read),
     };
-    let lines = BufReader::new(file.take(MAX_BYTES)).lines();
-    for line in lines.map_while(Result::ok) {
-        if let Ok(Entry { at, tried }) = serde_json::from_str(&line) {
+    // Whoever had it before it was renamed may still write.
+    locked(|| file.try_lock_shared(), READ_WAIT).with_context(cannot_read)?;
+    for line in BufReader::new(file.take(MAX_BYTES)).split(b'\n') {
+        let line = line.with_context(cannot_read)?;
+        if let Ok(Entry { at, tried }) = serde_json::from_slice(&line) {
             each(at, tried);
         }
     }
-    true
+    Ok(true)
 }
 
 /// Removes what was taken in.
-pub(super) fn remove(store: &Store) {
+pub(super) fn remove(store: &Store) -> anyhow::Result<()> {
     let path = taken(store);
-    if let Err(error) = fs::remove_file(&path)
-        && error.kind() != ErrorKind::NotFound
-    {
-        tracing::warn!(path = %path.display(), %error, "cannot remove what commands have tried");
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -190,7 +207,7 @@ mod tests {
     /// Times, in the order in which they are taken in.
     fn take_all(store: &Store) -> Vec<u64> {
         let mut times = Vec::new();
-        take(store, |at, _| times.push(at.0));
+        take(store, |at, _| times.push(at.0)).expect("it can be read");
         times
     }
 
@@ -219,11 +236,11 @@ mod tests {
         add(&store, At(2), tried("no route")).expect("it can be written");
         assert_eq!(take_all(&store), [1]);
         let mut all = Vec::new();
-        look(&store, |at, _| all.push(at.0));
+        look(&store, |at, _| all.push(at.0)).expect("it can be read");
         assert_eq!(all, [1, 2]);
-        remove(&store);
+        remove(&store).expect("it can be removed");
         assert_eq!(take_all(&store), [2]);
-        remove(&store);
+        remove(&store).expect("it can be removed");
         assert_eq!(take_all(&store), [0; 0]);
     }
 
@@ -234,8 +251,43 @@ mod tests {
         add(&store, At(1), tried("no route")).expect("it can be written");
         let other = File::open(file(&store)).expect("anybody may read it");
         other.lock().expect("nobody else has it");
-        assert!(!take(&store, |_, _| panic!("it is being written")));
+        let error = take(&store, |_, _| panic!("it is being written")).expect_err("it is locked");
+        assert!(format!("{error:#}").contains("lock"), "{error:#}");
         drop(other);
+        assert_eq!(take_all(&store), [1]);
+    }
+
+    /// The disk was full in the middle of a line, and somebody has written what is no text.
+    #[test]
+    fn a_line_that_is_torn_or_foreign_takes_no_other_with_it() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let store = store(&temp);
+        add(&store, At(1), tried("no route")).expect("it can be written");
+        let whole = fs::read(file(&store)).expect("it is there");
+        let half = &whole[..whole.len() / 2];
+        for (at, torn) in [(2, half), (3, b"\xff\xfe\n"), (4, b"\xff"), (5, b"{}\n")] {
+            let mut end = File::options().append(true).open(file(&store));
+            let written = end.as_mut().map(|end| end.write_all(torn));
+            written.expect("it is ours").expect("the directory is ours");
+            add(&store, At(at), tried("no route")).expect("it can be written");
+        }
+        assert_eq!(take_all(&store), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_stays() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let store = store(&temp);
+        add(&store, At(1), tried("no route")).expect("it can be written");
+        fs::create_dir(taken(&store)).expect("the directory is ours");
+        for _ in 0..2 {
+            let error = take(&store, |_, _| panic!("it has no lines")).expect_err("a directory");
+            assert!(error.to_string().contains("tried.taken"), "{error:#}");
+        }
+        let mut all = Vec::new();
+        look(&store, |at, _| all.push(at.0)).expect_err("one of them is a directory");
+        assert_eq!(all, [1]);
+        fs::remove_dir(taken(&store)).expect("the directory is ours");
         assert_eq!(take_all(&store), [1]);
     }
 
@@ -264,7 +316,7 @@ mod tests {
                 while !is_last {
                     is_last = ended.load(Ordering::Acquire);
                     times.extend(take_all(store));
-                    remove(store);
+                    remove(store).expect("it can be removed");
                 }
             });
             for writer in writers {

@@ -10,10 +10,11 @@
 //! - which boot a report belongs to: by its id, which the initramfs draws at random;
 //! - that two machines have one Ethernet address: reports of two boots take turns.
 //!
-//! `kept` hands out what is to be written down, and takes it back.
+//! `kept` hands out what is to be written down, and takes it back; `tried` knows what came of trying to reach nodes.
 
 mod changes;
 mod kept;
+mod tried;
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -23,8 +24,7 @@ use std::time::Duration;
 use changes::{Change, Changes};
 
 use super::{
-    At, Boot, Client, Dhcp, Duplicate, Event, Means, Offer, PROBE, Record, Report, Stage, Tried,
-    Unknown, Words,
+    At, Boot, Client, Dhcp, Duplicate, Event, Offer, PROBE, Record, Report, Stage, Unknown, Words,
 };
 use crate::model::MacAddr;
 
@@ -219,8 +219,7 @@ impl Board {
                 let Some(boot) = self.current(mac) else {
                     return;
                 };
-                // A master takes a while to miss the worker of the boot before.
-                if since < boot.began || !boot.is_at_least(Stage::Script) {
+                if !boot.may_have_worker(since) {
                     return;
                 }
                 if boot.arrived(Stage::Worker).is_some() && boot.failure.is_none() {
@@ -461,27 +460,6 @@ impl Board {
         self.unknown.remove(&mac);
         self.addresses.retain(|_, other| *other != mac);
         self.changed.forget(mac);
-    }
-
-    /// Takes in what commands have tried while nobody heard them, unless something later is known.
-    pub fn catch_up(&mut self, at: At, tried: Tried) {
-        for node in tried.nodes {
-            let record = self.records.get(&node.mac);
-            if !record.is_some_and(|record| record.knows_later(at, tried.means)) {
-                self.tried(at, node.mac, tried.means, node.problem);
-            }
-        }
-    }
-
-    /// A command has tried to reach a node. It is the last that has, whatever the clock says.
-    fn tried(&mut self, at: At, mac: MacAddr, means: Means, problem: Option<Words>) {
-        if !self.known.contains(&mac) {
-            return;
-        }
-        let record = self.records.entry(mac).or_default();
-        if record.tried(at, means, problem) {
-            self.changed.add(mac, Change::Unreached);
-        }
     }
 }
 

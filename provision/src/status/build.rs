@@ -173,7 +173,13 @@ fn of_node(
     let attached = workers.of(node.mac, at);
     let url = cluster.network.master_url();
     let conclusion = conclude(node, record, attached, &url, at);
-    let booted = boot.and_then(|boot| boot.offer.as_deref());
+    // What somebody else was told in its name, it does not run.
+    let own = if conclusion.is_anothers {
+        record.and_then(|record| record.last_arrived(arrival(node)))
+    } else {
+        boot
+    };
+    let booted = own.and_then(|boot| boot.offer.as_deref());
     let reboot = match (booted, offer) {
         (Some(booted), Ok(wanted)) => reboot_reason(booted, wanted),
         (_, Err(none)) if none.is_denied => Some(format!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{At, BOOTS_KEPT, Boot, Record, Stage, for_people, view::State};
+use super::{At, BOOTS_KEPT, Boot, Failure, Record, Stage, for_people, view::State};
 use crate::model::Node;
 
 /// What is known of a node's worker.
@@ -38,6 +38,8 @@ pub struct Conclusion {
     pub reason: String,
     /// Boots in a row, the last one included, that did not arrive.
     pub attempts: u32,
+    /// Whether the last boot is not the node's: somebody else has asked in its name, and the node runs what it booted before.
+    pub is_anothers: bool,
 }
 
 /// The last stage of a node's boot.
@@ -72,6 +74,7 @@ pub fn conclude(
             state,
             reason: reason.into(),
             attempts: 0,
+            is_anothers: false,
         };
     };
     let arrival = arrival(node);
@@ -88,21 +91,25 @@ pub fn conclude(
             (state, reason) = (State::Stuck, round(furthest, master_url));
         }
     }
-    // Whoever only loads may be told to stop, or that there is nothing for it.
-    let may_be_another =
-        state == State::Stuck || state == State::Failed && !boot.is_at_least(Stage::Kernel);
+    // Whoever only loads may be told to stop, or that there is nothing for it. An address that it was refused is the node's own
+    // trouble, or that of two machines: its system may have asked.
+    let was_told = |failure: &Failure| failure.stage == Stage::Script;
+    let may_be_another = state == State::Stuck
+        || !boot.is_at_least(Stage::Kernel) && boot.failure.as_ref().is_some_and(was_told);
     if may_be_another && worker == Attached::Yes && now.since(boot.began) > MASTER_GRACE {
         // Its worker is that of the boot before, and is there: the node has never stopped.
         let stage = boot.reached().map_or("a new boot", Stage::as_str);
         let ago = for_people(now.since(boot.last));
+        let said = said(boot);
         let reason = format!(
-            "its worker is attached; {stage} was heard {ago} ago, and nothing came of it: somebody else, or another \
-             loader, has asked in its name"
+            "its worker is attached; {stage} was heard {ago} ago, and nothing came of it{said}: somebody else, or \
+             another loader, has asked in its name"
         );
         return Conclusion {
             state: State::Up,
             reason,
             attempts: 0,
+            is_anothers: true,
         };
     }
     let reason = match state {
@@ -115,6 +122,7 @@ pub fn conclude(
         state,
         reason,
         attempts,
+        is_anothers: false,
     }
 }
 

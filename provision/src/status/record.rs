@@ -188,6 +188,24 @@ impl Boot {
         steps.find_map(|(_, step)| step.reached())
     }
 
+    /// When it had all that it was to load, over HTTP or TFTP; none if it had not.
+    pub fn sent(&self) -> Option<At> {
+        Some(self.kernel_sent?.max(self.initramfs_sent?))
+    }
+
+    /// Whether a worker that is registered since that moment may be the one of this boot.
+    ///
+    /// A machine that only asked what to load runs nothing of it: somebody may have asked in the node's name. Where no stage
+    /// report was heard, as when the boot endpoint was away meanwhile, a machine that was sent the whole kernel and the whole
+    /// initramfs counts, too, or its boot would never arrive. Where neither was heard, the worker is taken for that of the boot
+    /// before: the node is up all the same, and what it runs is told by that boot until the next one.
+    pub fn may_have_worker(&self, since: At) -> bool {
+        // A master takes a while to miss the worker of the boot before.
+        let is_later = since >= self.began;
+        let was_sent = self.sent().is_some_and(|sent| since >= sent);
+        is_later && (self.is_at_least(Stage::Kernel) || was_sent)
+    }
+
     /// The furthest stage that it has reached.
     pub fn reached(&self) -> Option<Stage> {
         self.steps.keys().next_back().copied()
@@ -289,9 +307,17 @@ impl Record {
         self.boots.back()
     }
 
-    /// Whether something later is known of trying to reach it than what came of it then.
-    pub(super) fn knows_later(&self, at: At, means: Means) -> bool {
-        self.tried.get(&means).is_some_and(|last| at < *last)
+    /// The last boot that was where the node arrives, of those that are kept.
+    pub fn last_arrived(&self, arrival: Stage) -> Option<&Boot> {
+        let mut boots = self.boots.iter().rev();
+        boots.find(|boot| boot.arrived(arrival).is_some())
+    }
+
+    /// When a command last tried to reach it; none if that is not known. A time that has not come yet tells nothing: the clock
+    /// was set back since.
+    pub(super) fn last_tried(&self, means: Means, now: At) -> Option<At> {
+        let last = self.tried.get(&means).copied();
+        last.filter(|last| *last <= now)
     }
 
     /// Notes what came of trying to reach it. Tells whether that changes what is known.

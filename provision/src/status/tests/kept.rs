@@ -38,10 +38,10 @@ fn read_back(board: &mut Board) -> Board {
 fn what_was_tried_before_something_else_was_heard_is_old() {
     let cluster = cluster();
     let mut board = nothing_heard(&cluster).board;
-    board.catch_up(At(10), tried(1, Some("no answer")));
+    board.catch_up(At(30), [(At(10), tried(1, Some("no answer")))]);
     assert_eq!(unreached(&board, 1), Some("no answer"));
     // The same is read twice.
-    board.catch_up(At(10), tried(1, Some("no answer")));
+    board.catch_up(At(30), [(At(10), tried(1, Some("no answer")))]);
     assert_eq!(board.drain(usize::MAX).len(), 1);
     board.hear(
         At(20),
@@ -51,14 +51,14 @@ fn what_was_tried_before_something_else_was_heard_is_old() {
             problem: None,
         },
     );
-    board.catch_up(At(19), tried(1, Some("no answer")));
+    board.catch_up(At(30), [(At(19), tried(1, Some("no answer")))]);
     assert_eq!(unreached(&board, 1), None);
     // Nor does it come back in the next process.
     let mut again = read_back(&mut board);
     again.set_known([mac(1)], 8);
-    again.catch_up(At(19), tried(1, Some("no answer")));
+    again.catch_up(At(30), [(At(19), tried(1, Some("no answer")))]);
     assert_eq!(unreached(&again, 1), None);
-    again.catch_up(At(21), tried(1, Some("again")));
+    again.catch_up(At(30), [(At(21), tried(1, Some("again")))]);
     assert_eq!(unreached(&again, 1), Some("again"));
     // The clock has been set back: what is heard now is new.
     let reached = Event::Tried {
@@ -69,8 +69,43 @@ fn what_was_tried_before_something_else_was_heard_is_old() {
     again.hear(At(5), reached);
     assert_eq!(unreached(&again, 1), None);
     // Of no node, nothing is kept.
-    again.catch_up(At(22), tried(2, Some("who?")));
+    again.catch_up(At(30), [(At(22), tried(2, Some("who?")))]);
     assert_eq!(again.record(mac(2)), None);
+}
+
+/// Lines are in the order in which they were written, whatever the clock said.
+#[test]
+fn a_clock_that_is_set_back_loses_nothing_that_was_tried() {
+    let cluster = cluster();
+    let (fails, goes_well) = (tried(1, Some("no answer")), tried(1, None));
+    for (known, now, left, told) in [
+        // It fails at 40, and goes well at 35 by the clock that was set back.
+        (Some(20), 36, vec![(40, &fails), (35, &goes_well)], None),
+        (Some(20), 50, vec![(40, &fails), (35, &goes_well)], None),
+        (Some(37), 50, vec![(40, &fails), (35, &goes_well)], None),
+        (
+            None,
+            50,
+            vec![(40, &goes_well), (35, &fails)],
+            Some("no answer"),
+        ),
+        // What is known is of before the clock was set back.
+        (Some(40), 36, vec![(35, &fails)], Some("no answer")),
+        // It was not.
+        (Some(40), 50, vec![(35, &fails)], None),
+        (Some(40), 50, vec![(30, &goes_well), (35, &fails)], None),
+    ] {
+        let mut board = nothing_heard(&cluster).board;
+        if let Some(at) = known {
+            board.catch_up(At(at), [(At(at), goes_well.clone())]);
+        }
+        // It may be read twice.
+        for _ in 0..2 {
+            let lines = left.iter().map(|(at, tried)| (At(*at), (*tried).clone()));
+            board.catch_up(At(now), lines);
+            assert_eq!(unreached(&board, 1), told, "{known:?} {now} {left:?}");
+        }
+    }
 }
 
 /// All boots that are kept have one, and each has a kernel's command line.

@@ -187,6 +187,24 @@ fn asking_for_an_address_again_and_again_is_no_progress() {
     assert_first(&status, State::Stuck, &["is UDP port 69 open?"]);
 }
 
+/// At that second, regex-master has the worker of the first node.
+fn attached(at: u64) -> Workers {
+    let worker = WorkerStatus {
+        since: At(110_000),
+        version: Words::new("0.1.0"),
+        draining: false,
+    };
+    Workers {
+        status: MasterStatus {
+            answered: Some(At(at * 1000)),
+            ..MasterStatus::default()
+        },
+        attached: [(mac(1), worker)].into(),
+        since: Some(At(0)),
+        ..Workers::default()
+    }
+}
+
 /// Somebody has looked at its script.
 #[test]
 fn a_node_whose_worker_stays_attached_is_up() {
@@ -197,20 +215,6 @@ fn a_node_whose_worker_stays_attached_is_up() {
         .reach(Stage::System)
         .report("b-1", Stage::Worker, 0, true, "");
     heard.node(1, 5000).script("new");
-    let worker = WorkerStatus {
-        since: At(110_000),
-        version: Words::new("0.1.0"),
-        draining: false,
-    };
-    let attached = |at: u64| Workers {
-        status: MasterStatus {
-            answered: Some(At(at * 1000)),
-            ..MasterStatus::default()
-        },
-        attached: [(mac(1), worker.clone())].into(),
-        since: Some(At(0)),
-        ..Workers::default()
-    };
     let of = |at, workers: &Workers| first_node(&cluster, &heard, at, workers);
     assert_first(&of(5010, &attached(5010)), State::Booting, &[]);
     assert_first(
@@ -227,13 +231,87 @@ fn a_node_whose_worker_stays_attached_is_up() {
         words: Words::new("goes round"),
     });
     let of = |at, workers: &Workers| first_node(&cluster, &heard, at, workers);
-    let asked = ["its worker is attached", "in its name"];
+    let asked = [
+        "its worker is attached",
+        "in its name",
+        "(script: goes round)",
+    ];
     assert_first(&of(6900, &attached(6900)), State::Up, &asked);
     assert_first(
         &of(6900, &Workers::default()),
         State::Failed,
         &["goes round"],
     );
+    // Its own system is refused its address: that is no stranger's trouble.
+    heard.node(1, 7000).hear(Event::Dhcp {
+        mac: mac(1),
+        client: Client::Other,
+        said: Dhcp::Refused(Words::new("wrong network")),
+    });
+    let status = first_node(&cluster, &heard, 7900, &attached(7900));
+    assert_first(&status, State::Failed, &["dhcp: ", "wrong network"]);
+}
+
+/// Somebody was told, in the name of a node that is up, what it would boot now.
+#[test]
+fn what_somebody_else_was_told_the_node_does_not_run() {
+    let cluster = cluster();
+    let mut heard = nothing_heard(&cluster);
+    heard
+        .node(1, 100)
+        .script("old")
+        .report("b-1", Stage::Kernel, 0, true, "")
+        .report("b-1", Stage::Worker, 0, true, "");
+    heard.node(1, 5000).script("new");
+    let check = |heard: &Heard, at| {
+        let status = first_node(&cluster, heard, at, &attached(at));
+        assert_first(&status, State::Up, &["in its name"]);
+        let node = &status.nodes[0];
+        let booted = node.booted.as_ref().map(|booted| booted.manifest.clone());
+        assert_eq!(booted, Some(offer("old").manifest.to_string()));
+        assert!(
+            node.reboot
+                .as_ref()
+                .is_some_and(|why| why.contains("built again")),
+            "{:?}",
+            node.reboot
+        );
+        let rows = status.timing.iter();
+        let totals = rows.filter(|timing| timing.stage == "total");
+        assert_eq!(totals.map(|timing| timing.boots).sum::<usize>(), 1);
+    };
+    check(&heard, 5900);
+    // regex-master was started anew, and all workers with it.
+    let registered = |since: u64| Event::Registered {
+        mac: mac(1),
+        since: At(since * 1000),
+        words: Words::new("s01"),
+    };
+    heard.node(1, 6000).hear(registered(5950));
+    check(&heard, 6100);
+    // It is told so often that no boot is kept that arrived: then nobody knows what it runs.
+    for round in 0..9 {
+        heard.node(1, 7000 + round * 100).script("new");
+    }
+    let status = first_node(&cluster, &heard, 9000, &attached(9000));
+    assert_first(&status, State::Up, &["in its name"]);
+    assert_eq!(
+        (&status.nodes[0].booted, &status.nodes[0].reboot),
+        (&None, &None)
+    );
+    // It boots, and nobody hears its reports; what it has loaded was seen.
+    heard
+        .node(1, 10_000)
+        .script("new")
+        .fetched(b"kernel")
+        .fetched(b"initramfs")
+        .hear(registered(10_001));
+    let reached = |heard: &Heard| heard.board.record(mac(1))?.current()?.reached();
+    assert_eq!(reached(&heard), Some(Stage::Script), "the one of before");
+    heard.node(1, 10_060).hear(registered(10_050));
+    assert_eq!(reached(&heard), Some(Stage::Worker));
+    let status = first_node(&cluster, &heard, 10_100, &attached(10_100));
+    assert_first(&status, State::Up, &["booted in 60 s"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rustix::process::Signal;
 
+use super::super::harness::until;
 use super::client::{Connection, connect, get, post};
 use super::site::{Site, mac};
 
@@ -152,6 +153,39 @@ fn connections_have_a_limit_and_further_ones_wait() {
     assert!(late.is_silent_for(Duration::from_millis(300)));
     idle.pop();
     assert_eq!(late.answer(false).status, 200);
+    server.end();
+}
+
+/// All are busy when the limit is lowered, and there is always somebody who waits.
+#[test]
+fn a_limit_that_is_lowered_holds_when_connections_have_ended() {
+    let site = Site::new(1, "[serve]\nmax-connections = 32");
+    site.build("one");
+    site.apply(1);
+    let server = site.serve();
+    let ask = format!("GET /artifact/{}", "0".repeat(64));
+    let mut idle: Vec<_> = (0..31).map(|_| Connection::new(server.address)).collect();
+    for connection in &mut idle {
+        assert_eq!(connection.ask(&ask, "", b"").status, 404);
+    }
+    let text = std::fs::read_to_string(site.file()).expect("it is there");
+    site.describe(&text.replace("= 32", "= 16"));
+    site.apply(2);
+    // One connection at a time is left for whoever asks, until it is followed.
+    let mut late = until("it is followed", || {
+        let mut late = Connection::new(server.address);
+        late.send("GET /", "Connection: close\r\n", b"");
+        late.is_silent_for(Duration::from_millis(300))
+            .then_some(late)
+    });
+    for left in (16..31).rev() {
+        assert!(late.is_silent_for(Duration::from_millis(20)), "{left}");
+        idle.truncate(left);
+    }
+    assert!(late.is_silent_for(Duration::from_millis(300)));
+    idle.pop();
+    assert_eq!(late.answer(false).status, 200);
+    drop(idle);
     server.end();
 }
 

@@ -1,11 +1,12 @@
 //! A directory: who serves it, and what is learnt from it without asking over HTTP.
 
-use std::fs;
+use std::fs::{self, File};
 
 use regexctl_provision::serve::Served;
 use regexctl_provision::status::State;
 use regexctl_provision::store::Digest;
 
+use super::super::harness::needs;
 use super::boots::boot;
 use super::client::{get, post};
 use super::site::{Site, mac};
@@ -117,4 +118,59 @@ fn what_commands_cannot_reach_is_told() {
         assert_eq!(post(server.address, "/tried", wrong).status, 400, "{wrong}");
     }
     server.end();
+}
+
+/// What stands in the place of the file that commands leave is no file.
+#[test]
+fn what_commands_have_left_and_cannot_be_read_is_told_once() {
+    let site = Site::new(1, "");
+    site.build("one");
+    site.apply(1);
+    let server = site.serve();
+    let taken = site.store().nodes().join("tried.taken");
+    fs::create_dir(&taken).expect("the directory is ours");
+    let told = "what commands have tried cannot be taken in: cannot read ";
+    server.until("it is told", |status| {
+        let mut warnings = status.warnings.iter();
+        warnings.any(|warning| warning.starts_with(told))
+    });
+    fs::remove_dir(&taken).expect("the directory is ours");
+    server.until("nothing is wrong", |status| status.warnings.is_empty());
+    let log = fs::read_to_string(site.log()).expect("it is there");
+    let lines = log.lines().filter(|line| line.contains(told));
+    let errors = lines.filter(|line| line.contains("ERROR"));
+    assert_eq!(errors.count(), 1, "{log}");
+    server.end();
+    // Nor is it kept from whoever asks while nobody serves.
+    fs::create_dir(&taken).expect("the directory is ours");
+    let (code, out, log) = site.run(&["status", "--json"]);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(out.contains(told), "{out}");
+}
+
+/// Whoever was to hear that it is ready is gone.
+#[test]
+fn a_server_that_cannot_say_that_it_is_ready_leaves_nothing_behind() {
+    let Some(network) = Site::network() else {
+        return;
+    };
+    if !needs(&["dnsmasq"]) {
+        return;
+    }
+    let site = Site::new(1, "");
+    site.build("one");
+    site.apply(1);
+    let full = File::options().write(true).open("/dev/full");
+    let mut command = site.command_in(&network, &["serve"]);
+    let output = command
+        .stdout(full.expect("it is everywhere"))
+        .output()
+        .expect("the program starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("cannot write to standard output"), "{told}");
+    assert!(told.contains("stopping"), "{told}");
+    // A daemon that was started has ended, and its number is removed behind it.
+    let number = site.store().root().join("run/dnsmasq.supervised");
+    assert!(!number.exists(), "{told}");
 }

@@ -153,11 +153,25 @@ fn what_is_damaged_is_told_when_it_begins_to_be_served() {
     fs::remove_file(&kernel).expect("the directory is ours");
     fs::write(&kernel, "not what was built").expect("the directory is ours");
     let server = site.serve();
-    let damaged = "the kernel of the image base is damaged";
-    server.until("it is told", |status| {
-        let mut warnings = status.warnings.iter();
-        warnings.any(|warning| warning.starts_with(damaged))
-    });
+    let is_told = |what: &str| {
+        let what = format!("the kernel of the image base {what}");
+        server.until(&what, |status| {
+            let mut warnings = status.warnings.iter();
+            warnings.any(|warning| warning.starts_with(&what))
+        });
+    };
+    is_told("is damaged");
+    fs::remove_file(&kernel).expect("the directory is ours");
+    is_told("is missing: there is no");
+    fs::create_dir(&kernel).expect("the directory is ours");
+    is_told("cannot be read from the master's disk");
+    server.end();
+    // So it is where nothing was told of it before.
+    let server = site.serve();
+    server.until("it is told", |status| !status.warnings.is_empty());
+    fs::remove_dir(&kernel).expect("the directory is ours");
+    site.build("one");
+    server.until("it is there again", |status| status.warnings.is_empty());
     server.end();
 }
 

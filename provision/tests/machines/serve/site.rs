@@ -264,7 +264,8 @@ impl Site {
         serde_json::from_slice(&output.expect("the program starts").stdout).ok()
     }
 
-    fn command_in(&self, network: &Namespace, args: &[&str]) -> Command {
+    /// A command of the program about this site, on such a network.
+    pub(crate) fn command_in(&self, network: &Namespace, args: &[&str]) -> Command {
         let mut command = network.command(env!("CARGO_BIN_EXE_regex-provision"));
         command
             .args(args)
