@@ -320,7 +320,6 @@ impl Choice {
 
 /// `lib/modules/RELEASE`, wherever the image has it, relative to nothing.
 fn modules_directory(inside: &Inside, release: &str) -> Result<PathBuf, Error> {
-    // A root whose /lib is an absolute link would lead out of it.
     let places = ["usr/lib/modules", "lib/modules"].map(|place| Path::new(place).join(release));
     inside
         .first_directory(&places)?

@@ -35,6 +35,7 @@ pub mod parallel;
 pub mod power;
 pub mod process;
 pub mod render;
+mod rooted;
 pub mod serve;
 pub mod status;
 pub mod store;

@@ -1,19 +1,15 @@
 //! Files of an image's root, seen as from inside: links never lead out of it.
 //!
-//! What an image is made of may come from strangers. A link in it that is absolute, or climbs
-//! with `..`, means a place in the image, as it does on the node, and never one of the master.
-//! Nobody else changes the root meanwhile, so looking a path up first and using it then is safe.
+//! What an image is made of may come from strangers; its links are followed as on the node ([`rooted`]).
 
-use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// How many links are followed on one path, as the kernel does.
-const MAX_LINKS: usize = 40;
+use crate::rooted;
 
 /// The largest file that is read whole.
 const MAX_READ_BYTES: u64 = 512 << 20;
@@ -38,32 +34,9 @@ impl Root {
     /// Where a path of the image really is, all links followed. What is missing is taken as
     /// it is written.
     pub(super) fn resolve(&self, path: impl AsRef<Path>) -> anyhow::Result<PathBuf> {
-        let wanted = path.as_ref();
-        let mut links = 0;
-        let mut rest: Vec<_> = parts(wanted);
-        let mut here = PathBuf::new();
-        while let Some(part) = rest.pop() {
-            if part == ".." {
-                here.pop();
-                continue;
-            }
-            let next = here.join(&part);
-            match fs::read_link(self.path.join(&next)) {
-                Ok(target) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        bail!("{} in the image: too many links", wanted.display());
-                    }
-                    if target.is_absolute() {
-                        here = PathBuf::new();
-                    }
-                    rest.extend(parts(&target));
-                }
-                // Not a link, or nothing at all.
-                Err(_) => here = next,
-            }
-        }
-        Ok(self.path.join(here))
+        let path = path.as_ref();
+        rooted::resolve(&self.path, path)
+            .with_context(|| format!("{} in the image", path.display()))
     }
 
     /// Where a path of the image really is, the last part taken as it is.
@@ -207,18 +180,6 @@ impl Root {
     }
 }
 
-/// The parts of a path, the last one first.
-fn parts(path: &Path) -> Vec<std::ffi::OsString> {
-    let part = |component: Component<'_>| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsStr::new("..").to_owned()),
-        _ => None,
-    };
-    let mut parts: Vec<_> = path.components().filter_map(part).collect();
-    parts.reverse();
-    parts
-}
-
 fn none_if_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -268,7 +229,7 @@ mod tests {
             assert_eq!(root.read(path).expect(path), None);
         }
         let error = root.read("/loop").expect_err("it has no end");
-        assert!(error.to_string().contains("too many links"), "{error}");
+        assert!(format!("{error:#}").contains("too many links"), "{error}");
 
         // What is written takes a link's place.
         root.write("/climbing", "ours", 0o600).expect("a file");

@@ -4,20 +4,14 @@
 //! served to whoever asks. A link in it that points to a file of the master must not get it out.
 
 use std::fs;
-use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
-
 use super::Error;
+use crate::rooted;
 
 /// The largest file that is read whole, 512 MiB: far above any module or firmware.
 const LARGEST_READ: u64 = 512 << 20;
-
-/// How often a path is looked up whose parts the kernel cannot be sure of.
-const MAX_TRIES: u32 = 100;
 
 /// An image's root.
 #[derive(Debug, Clone)]
@@ -42,26 +36,17 @@ impl Inside {
     /// with a slash too.
     pub(super) fn find(&self, path: &Path) -> Result<Option<PathBuf>, Error> {
         let below = path.strip_prefix(&self.root).unwrap_or(path);
-        let wanted = self.root.join(below.strip_prefix("/").unwrap_or(below));
-        let io = |error: Errno| Error::io("cannot open", &wanted, error.into());
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let root = rustix::fs::open(&self.root, flags | OFlags::DIRECTORY, Mode::empty())
-            .map_err(|error| Error::io("cannot open the root", &self.root, error.into()))?;
-        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let mut tries = 0;
-        let found = loop {
-            match rustix::fs::openat2(&root, below, flags, Mode::empty(), how) {
-                Ok(found) => break found,
-                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-                // Something else on this machine was renamed while a `..` was looked up.
-                Err(Errno::AGAIN) if tries < MAX_TRIES => tries += 1,
-                Err(error) => return Err(io(error)),
+        let io = |source| Error::io("cannot open", &self.root.join(below), source);
+        let place = rooted::resolve(&self.root, below).map_err(io)?;
+        match place.symlink_metadata() {
+            Ok(_) => Ok(Some(place)),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(None)
             }
-        };
-        let place = format!("/proc/self/fd/{}", found.as_raw_fd());
-        let place =
-            fs::read_link(place).map_err(|error| Error::io("cannot open", &wanted, error))?;
-        Ok(Some(place))
+            Err(error) => Err(io(error)),
+        }
     }
 
     /// The bytes of a regular file; none where there is no such file.
