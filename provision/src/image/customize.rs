@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -79,7 +79,7 @@ pub(super) fn customize(
         inside::quiet(root, &arguments, variables)
             .context("cannot remove the packages of `remove-packages`")?;
     }
-    Ok(())
+    users.find_shells(root)
 }
 
 /// Installs packages into a root that was not made of packages by us.
@@ -176,10 +176,19 @@ fn copy(root: &Root, from: &Path, file: &ImageFile, owner: (u32, u32)) -> anyhow
         root.own(path, owner.0, owner.1)?;
         return tree::copy_file(from, &place, file.mode);
     }
-    if let Some(above) = path.parent() {
-        root.directory(above)?;
+    let place = root.resolve(path)?;
+    let was_there = place.exists() && place != root.path();
+    if let Some(above) = place.parent() {
+        fs::create_dir_all(above)
+            .with_context(|| format!("cannot make the directory {}", above.display()))?;
     }
-    tree::lay_over(from, root, path, owner)
+    tree::lay_over(from, root, path, owner)?;
+    if was_there && owner != (0, 0) {
+        // What was there keeps what it has, but this one is named.
+        lchown(&place, Some(owner.0), Some(owner.1))
+            .with_context(|| format!("cannot set the owner of {}", place.display()))?;
+    }
+    Ok(())
 }
 
 /// Lets who has these keys log in.

@@ -5,7 +5,6 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
 
 use anyhow::{Context, bail};
 
@@ -33,6 +32,8 @@ pub(super) struct Users {
     shadow: Vec<Vec<String>>,
     gshadow: Vec<Vec<String>>,
     changed: bool,
+    /// Users and their shells, as they were asked for.
+    shells: Vec<(String, String)>,
 }
 
 /// A user.
@@ -41,17 +42,6 @@ pub(super) struct Account {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) home: String,
-}
-
-/// Fails where a shell is not in the image.
-fn find_shell(root: &Root, shell: &Path, name: &str) -> anyhow::Result<()> {
-    if !root.exists(shell) {
-        bail!(
-            "the shell {} of the user {name} is not in the image; name another one, or install it",
-            shell.display()
-        );
-    }
-    Ok(())
 }
 
 impl Users {
@@ -72,6 +62,7 @@ impl Users {
             shadow: lines("etc/shadow")?,
             gshadow: lines("etc/gshadow")?,
             changed: false,
+            shells: Vec::new(),
         })
     }
 
@@ -175,9 +166,6 @@ impl Users {
             self.shadow.push(fields("root:*::0:99999:7:::"));
         }
         self.changed = true;
-        if let Some(shell) = &user.shell {
-            find_shell(root, shell.as_path(), name)?;
-        }
         let account = match self.account(name) {
             Some(account) => {
                 if user.uid.is_some_and(|uid| uid != account.uid) {
@@ -188,7 +176,7 @@ impl Users {
                 }
                 account
             }
-            None => self.make(root, user)?,
+            None => self.make(user)?,
         };
         let home = user
             .home
@@ -200,6 +188,7 @@ impl Users {
             line[5].clone_from(&home);
             if let Some(shell) = &user.shell {
                 line[6] = shell.to_string();
+                self.shells.push((name.to_owned(), shell.to_string()));
             }
         }
         self.shadow
@@ -221,7 +210,19 @@ impl Users {
         Ok(())
     }
 
-    fn make(&mut self, root: &Root, user: &ImageUser) -> anyhow::Result<Account> {
+    /// Fails where a shell that was asked for is not in the image: at the end, for files and scripts may bring one.
+    pub(super) fn find_shells(&self, root: &Root) -> anyhow::Result<()> {
+        for (name, shell) in &self.shells {
+            if !root.exists(shell) {
+                bail!(
+                    "the shell {shell} of the user {name} is not in the image; name another one, or install it"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, user: &ImageUser) -> anyhow::Result<Account> {
         let name = user.name.as_str();
         let taken = |number: u32, lines: &[Vec<String>]| {
             let text = number.to_string();
@@ -244,12 +245,10 @@ impl Users {
             .home
             .as_ref()
             .map_or(format!("/home/{name}"), ToString::to_string);
-        let shell = user
-            .shell
-            .as_ref()
-            .map_or(Path::new(SHELL), AbsPath::as_path);
-        find_shell(root, shell, name)?;
-        let shell = shell.display();
+        let shell = user.shell.as_ref().map_or(SHELL, AbsPath::as_str);
+        if user.shell.is_none() {
+            self.shells.push((name.to_owned(), SHELL.to_owned()));
+        }
         self.passwd
             .push(fields(&format!("{name}:x:{uid}:{gid}::{home}:{shell}")));
         Ok(Account { uid, gid, home })
@@ -390,7 +389,9 @@ mod tests {
         for name in ["bob", "ann"] {
             let mut shell = user(name);
             shell.shell = Some("/bin/zsh".parse().expect("a path"));
-            let error = users.add(&root, &shell).expect_err("there is no zsh");
+            let mut users = users.clone();
+            users.add(&root, &shell).expect("it may come yet");
+            let error = users.find_shells(&root).expect_err("there is no zsh");
             assert!(error.to_string().contains("is not in the image"), "{error}");
         }
     }
@@ -404,12 +405,16 @@ mod tests {
         plain.shell = None;
         users.add(&root, &plain).expect("ann is there");
         assert_eq!(users.passwd[1][6], "/bin/sh");
+        users.find_shells(&root).expect("none was asked for");
         plain.name = "eve".parse().expect("a name");
-        let error = users.add(&root, &plain).expect_err("there is no bash");
+        users.add(&root, &plain).expect("it may come yet");
+        let error = users.find_shells(&root).expect_err("there is no bash");
         assert!(
             error.to_string().starts_with("the shell /bin/bash"),
             "{error}"
         );
+        root.write("bin/bash", "", 0o755).expect("a file");
+        users.find_shells(&root).expect("a file has brought it");
     }
 
     #[test]

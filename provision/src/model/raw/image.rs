@@ -91,7 +91,8 @@ table! {
         "path" path: AbsPath, required;
         /// What is in it.
         "text" text: String;
-        /// A file or directory of the master that is copied.
+        /// A file or directory of the master that is copied. Directories that the image has already keep their owners and permissions;
+        /// the one at `path` gets the owner and the group, where others than root are named.
         "copy" copy: AbsPath;
         /// Where a symbolic link leads.
         "link" link: String;
