@@ -26,7 +26,7 @@
 //! - what a killed command leaves in `tmp/` is removed by the next [`Writer`].
 //!
 //! A generation may name digests in any of its files, as 64 hexadecimal digits: [`Store::in_use`] finds
-//! them, so that pruning never takes what a node may still boot; and what each node has booted last, which it may still read.
+//! them, so that pruning never takes what a node may still boot; and what each node runs, which it may still read.
 
 mod digest;
 mod durable;
@@ -205,7 +205,7 @@ impl Store {
         }
     }
 
-    /// What a generation, a published image, a kept manifest or a node's last boot needs: everything else may be
+    /// What a generation, a published image, a kept manifest or what a node runs needs: everything else may be
     /// removed.
     pub fn in_use(&self) -> Result<InUse, StoreError> {
         used::in_use(self)

@@ -131,8 +131,8 @@ fn attempts(record: &Record, arrival: Stage) -> u32 {
     let lost = lost(record, arrival).count();
     let all = u32::try_from(lost).unwrap_or(u32::MAX);
     match record.current() {
-        // There were more, which are not kept.
-        Some(boot) if lost == BOOTS_KEPT => {
+        // There were more, which are not kept; one that the node runs may be, in front of them.
+        Some(boot) if lost + 1 >= BOOTS_KEPT => {
             all.max(boot.lost_before.before(arrival).saturating_add(1))
         }
         _ => all,

@@ -359,20 +359,31 @@ impl Record {
         }
     }
 
-    /// Puts a boot in its place, in the stead of the one with its number. One that is older than all that are kept is not.
+    /// Which boot goes first: the oldest, but not the last that came as far as its kernel. That is what the node runs, however often
+    /// somebody asks in its name.
+    fn first_to_go(&self) -> usize {
+        let runs = self
+            .boots
+            .iter()
+            .rposition(|boot| boot.is_at_least(Stage::Kernel));
+        usize::from(runs == Some(0))
+    }
+
+    /// Puts a boot in its place, in the stead of the one with its number. One that is older than those that are kept is not.
     pub(super) fn put(&mut self, mut boot: Boot) -> &mut Boot {
         boot.offer = boot.offer.take().map(|offer| self.share(offer));
         let mut place = self
             .boots
             .partition_point(|other| other.number < boot.number);
         let is_full = self.boots.len() == BOOTS_KEPT;
+        let goes = self.first_to_go();
         match self.boots.get_mut(place) {
             Some(other) if other.number == boot.number => *other = boot,
-            _ if is_full && place == 0 => {}
+            _ if is_full && place <= goes => place = goes,
             _ => {
                 if is_full {
                     // First, or the list would grow, and never shrink again.
-                    self.boots.pop_front();
+                    self.boots.remove(goes);
                     place -= 1;
                 }
                 self.boots.insert(place, boot);

@@ -1,8 +1,8 @@
 //! What is still needed.
 //!
 //! Generations are somebody else's: this reads any file in them, and takes whatever looks like
-//! a digest for one that is in use. That may keep too much, never too little. Of the journal of nodes only each
-//! one's last boot counts.
+//! a digest for one that is in use. That may keep too much, never too little. Of the journal of nodes two boots of each count:
+//! the last one, and the last that came as far as its kernel, which is what the node runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -19,11 +19,11 @@ use crate::model::ImageName;
 /// What must stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InUse {
-    /// Manifests that are published, belong to a generation, or were the last that a node has booted.
+    /// Manifests that are published, belong to a generation, or are what a node runs, or was told to boot last.
     pub manifests: BTreeSet<Digest>,
-    /// Artifacts that those manifests, a generation or a node's last boot name.
+    /// Artifacts that those manifests, a generation or a node's boot name.
     pub artifacts: BTreeSet<Digest>,
-    /// Trees that those manifests, a generation or a node's last boot name.
+    /// Trees that those manifests, a generation or a node's boot name.
     pub trees: BTreeSet<Digest>,
     /// Manifests of those that cannot be read. What they name is not known: all artifacts and trees are in use then.
     pub damaged: BTreeMap<Digest, Damaged>,
@@ -47,7 +47,7 @@ pub enum Need {
     Name(ImageName),
     /// A generation: what its directory is called.
     Generation(String),
-    /// A machine that has booted it last, by its Ethernet address.
+    /// A machine that runs it, or was told last to boot it, by its Ethernet address.
     Machine(String),
     /// A line of the journal of nodes that is torn, or says more than this version knows.
     Journal,
