@@ -51,7 +51,7 @@ use anyhow::{Context as _, bail};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 pub use ask::{Answer, ask, fetch, forget, kept, listen_address, states, tell_tried};
 pub use generation::Served;
@@ -67,8 +67,11 @@ use daemons::Daemons;
 use keep::Keeping;
 use permits::Permits;
 
-/// How often the link to the generation is looked at.
+/// How often the link to the generation is looked at; and, at first, what is damaged.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How often what is damaged is looked at when it stays so.
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// How long those who are served when the process is told to end may go on.
 const GRACE: Duration = Duration::from_secs(5);
@@ -153,16 +156,21 @@ async fn look(
     address: Option<SocketAddr>,
 ) {
     let mut verifying = tokio::spawn(async {});
+    let (mut pause, mut next) = (LOOK, Instant::now());
     while signals.next_or_look().await {
         if load(app).await {
             daemons.follow(app.served().as_deref());
             permits.resize(app);
         }
-        // They may have been mended, and nobody ask for them.
+        // They may have been mended, and nobody ask for them. A disk that cannot read them is not asked without end.
         let damaged = app.damaged();
-        if !damaged.is_empty() && verifying.is_finished() {
+        if damaged.is_empty() {
+            pause = LOOK;
+        } else if verifying.is_finished() && Instant::now() >= next {
             let app = Arc::clone(app);
             verifying = tokio::spawn(async move { app.verify_each(damaged).await });
+            next = Instant::now() + pause;
+            pause = (pause * 2).min(LONGEST_LOOK);
         }
         let moved = app.served().zip(address).and_then(|(served, address)| {
             let wanted = wanted_address(&served);

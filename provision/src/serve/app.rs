@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
 use super::chain::{Chains, Loop};
 use super::connection::Source;
@@ -279,6 +280,12 @@ impl App {
     fn unreadable(&self, digest: Digest, error: &io::Error) {
         let path = self.store.artifact_path(digest);
         let path = path.display();
+        let code = error.raw_os_error().map(Errno::from_raw_os_error);
+        if matches!(code, Some(Errno::MFILE | Errno::NFILE)) {
+            // It tells nothing of the artifact.
+            tracing::warn!(%path, %error, "cannot open an artifact");
+            return;
+        }
         self.note_artifact(digest, |what| {
             let what = what?;
             Some(match error.kind() {
