@@ -497,7 +497,7 @@ fn its_own_question_is_no_machine() {
         };
         let is_fine = || doctor().iter().any(|line| line == fine);
         assert!(!is_fine(), "nothing runs");
-        let _server = Server::start(run(&["serve"]), &site.log());
+        let server = Server::start(run(&["serve"]), &site.log());
         until("dnsmasq answers", || is_fine().then_some(()));
         let asked = net.command("python3").args(["-c", STRANGER]).status();
         assert!(asked.expect("python3 starts").success());
@@ -513,5 +513,6 @@ fn its_own_question_is_no_machine() {
                 .then_some(macs)
         });
         assert_eq!(machines.len(), 1, "{machines:?}");
+        server.end();
     }
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use regexctl_provision::model::{self, Cluster};
 use regexctl_provision::render::{self, Effect, Images, Service, Site as Master};
@@ -23,6 +24,9 @@ use super::client::get;
 
 /// How large the packed root of an image is.
 pub(crate) const ROOT_BYTES: usize = 300_000;
+
+/// How often it is looked whether a boot endpoint has ended, before it is killed.
+const END_TRIES: usize = 500;
 
 /// The directory of a site, and its description.
 pub(crate) struct Site {
@@ -373,7 +377,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error of either means that it has ended already.
+        // So that its daemons end with it. An error of any means that it has ended already.
+        if matches!(self.child.try_wait(), Ok(None))
+            && kill_process(self.pid(), Signal::TERM).is_ok()
+        {
+            for _ in 0..END_TRIES {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
