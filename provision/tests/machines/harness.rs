@@ -271,6 +271,30 @@ impl Namespace {
         }
     }
 
+    /// A machine of its own that is plugged into the bridge, by its card `mon1`; it has this address.
+    pub(crate) fn machine(&self, address: &str) -> Self {
+        let mut command = self.command("unshare");
+        let script = "ip link set lo up && echo ready && exec sleep infinity";
+        command.args(["--net", "sh", "-c", script]);
+        let mut holder = Daemon::start(command);
+        assert_eq!(holder.line(), "ready");
+        let machine = Self { holder };
+        let pid = machine.holder.child.id().to_string();
+        let steps: [(&Self, &[&str]); 3] = [
+            (self, &["link", "set", "mon1", "netns", &pid]),
+            (
+                &machine,
+                &["addr", "add", address, "brd", "+", "dev", "mon1"],
+            ),
+            (&machine, &["link", "set", "mon1", "up"]),
+        ];
+        for (place, step) in steps {
+            let status = place.command("ip").args(step).status();
+            assert!(status.is_ok_and(|status| status.success()), "{step:?}");
+        }
+        machine
+    }
+
     /// Moves the thread that calls into it, for good.
     pub(crate) fn enter(&self) {
         let path = format!("/proc/{}/ns/net", self.holder.child.id());

@@ -8,6 +8,7 @@ mod hostile;
 mod kept;
 mod looks;
 mod named;
+mod offers;
 mod script;
 pub(crate) mod site;
 mod told;

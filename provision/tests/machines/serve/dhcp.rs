@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -34,9 +35,42 @@ const OFFER: u8 = 2;
 const REQUEST: u8 = 3;
 const ACK: u8 = 5;
 
-/// The options that firmware sends: what it wants to know, its architecture (UEFI x86-64) and its class.
-const FIRMWARE: &[u8] =
-    b"\x37\x06\x01\x03\x36\x42\x43\x3c\x5d\x02\x00\x07\x3c\x20PXEClient:Arch:00007:UNDI:003016";
+/// Where a server that gives no addresses is asked for a file (PXE 2.1, 2.2.3).
+const BOOT_PORT: u16 = 4011;
+
+/// How long whoever only wants to know a file waits before asking again, and how often.
+const AGAIN: Duration = Duration::from_millis(500);
+const TRIES: usize = 120;
+
+/// What asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Firmware {
+    /// The kind of machine, option 93: 0 is a BIOS, 7 and 9 are UEFI on x86-64.
+    pub(crate) arch: u16,
+    /// Whether it is iPXE, which says so in option 175.
+    pub(crate) is_ipxe: bool,
+}
+
+impl Firmware {
+    const UEFI: Self = Self {
+        arch: 7,
+        is_ipxe: false,
+    };
+
+    /// The options that it sends: what it wants to know, its architecture and its class.
+    fn options(self) -> Vec<u8> {
+        let mut options = vec![55, 7, 1, 3, 43, 54, 66, 67, 60];
+        options.extend([93, 2]);
+        options.extend(self.arch.to_be_bytes());
+        options.extend([60, 32]);
+        options.extend(format!("PXEClient:Arch:{:05}:UNDI:003016", self.arch).bytes());
+        if self.is_ipxe {
+            // It knows HTTP.
+            options.extend([175, 3, 19, 1, 1]);
+        }
+        options
+    }
+}
 
 /// Where the options begin, behind the fixed fields and the cookie (RFC 2131).
 const OPTIONS_AT: usize = 240;
@@ -53,6 +87,7 @@ struct Asking {
     asked: usize,
     /// What sets it apart from the others: added to each wait.
     jitter: Duration,
+    firmware: Firmware,
 }
 
 impl Asking {
@@ -86,6 +121,7 @@ pub(crate) fn all_ask(
             next: began + jitter,
             asked: 0,
             jitter,
+            firmware: Firmware::UEFI,
         };
         asking.insert(number, node);
     }
@@ -140,6 +176,7 @@ impl Vain {
             next: Instant::now(),
             asked: 0,
             jitter: Duration::ZERO,
+            firmware: Firmware::UEFI,
         };
         Ok(Self { socket, node })
     }
@@ -148,6 +185,66 @@ impl Vain {
     pub(crate) fn ask(&self) -> Result<(), String> {
         send(&self.socket, 0x7777, &self.node)
     }
+}
+
+/// The file that a machine is to load. It asks, as its firmware does, again and again until it is told. If it is only told that
+/// there is something to boot, it asks for that from `address`, which it has by then.
+pub(crate) fn boot_file(
+    interface: &str,
+    address: Ipv4Addr,
+    mac: [u8; 6],
+    firmware: Firmware,
+) -> Result<String, String> {
+    // What comes late is for whoever asked before.
+    static NUMBER: AtomicU32 = AtomicU32::new(0x4242);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let socket = socket(interface).map_err(|error| format!("a socket on {interface}: {error}"))?;
+    let mut buffer = [0; 1500];
+    let node = Asking {
+        mac,
+        offer: None,
+        next: Instant::now(),
+        asked: 0,
+        jitter: Duration::ZERO,
+        firmware,
+    };
+    for _ in 0..TRIES {
+        send(&socket, number, &node)?;
+        let asked = Instant::now();
+        while asked.elapsed() < AGAIN {
+            let Ok(len) = socket.recv(&mut buffer) else {
+                continue;
+            };
+            let Some(answer) = Answer::read(&buffer[..len]).filter(|it| it.number == number) else {
+                continue;
+            };
+            match answer.file {
+                Some(file) => return Ok(file),
+                // It is to be asked of whoever has added that there is something to boot.
+                None if answer.kind == OFFER && answer.is_pxe => {
+                    let message = choice(number, address, &node, &answer);
+                    let sent = socket.send_to(&message, (answer.server, BOOT_PORT));
+                    sent.map_err(|error| format!("cannot send: {error}"))?;
+                }
+                None => {}
+            }
+        }
+    }
+    Err(format!("{firmware:?} was told no file to load"))
+}
+
+/// What firmware answers to a menu: it takes the first.
+fn choice(number: u32, address: Ipv4Addr, node: &Asking, menu: &Answer) -> Vec<u8> {
+    let mut message = head(number, node);
+    message[12..16].copy_from_slice(&address.octets());
+    message.extend([53, 1, REQUEST, 54, 4]);
+    message.extend(menu.server.octets());
+    message.extend(node.firmware.options());
+    if let Some([high, low]) = menu.first_item {
+        message.extend([43, 7, 71, 4, high, low, 0, 0, 255]);
+    }
+    message.push(255);
+    message
 }
 
 fn socket(interface: &str) -> std::io::Result<UdpSocket> {
@@ -161,7 +258,8 @@ fn socket(interface: &str) -> std::io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn send(socket: &UdpSocket, number: u32, node: &Asking) -> Result<(), String> {
+/// The fixed fields, and the cookie before the options.
+fn head(number: u32, node: &Asking) -> Vec<u8> {
     let mut message = vec![0; OPTIONS_AT];
     // A request, over Ethernet, whose addresses have 6 bytes; to be answered by broadcast.
     message[..4].copy_from_slice(&[1, 1, 6, 0]);
@@ -169,6 +267,11 @@ fn send(socket: &UdpSocket, number: u32, node: &Asking) -> Result<(), String> {
     message[10] = 0x80;
     message[28..34].copy_from_slice(&node.mac);
     message[236..240].copy_from_slice(&COOKIE);
+    message
+}
+
+fn send(socket: &UdpSocket, number: u32, node: &Asking) -> Result<(), String> {
+    let mut message = head(number, node);
     match node.offer {
         None => message.extend([53, 1, DISCOVER]),
         Some((address, server)) => {
@@ -178,7 +281,7 @@ fn send(socket: &UdpSocket, number: u32, node: &Asking) -> Result<(), String> {
             message.extend(server.octets());
         }
     }
-    message.extend(FIRMWARE);
+    message.extend(node.firmware.options());
     message.push(255);
     let sent = socket.send_to(&message, (Ipv4Addr::BROADCAST, SERVER_PORT));
     sent.map(drop)
@@ -191,6 +294,12 @@ struct Answer {
     kind: u8,
     address: Ipv4Addr,
     server: Ipv4Addr,
+    /// The file to load.
+    file: Option<String>,
+    /// Whether it says that it has something to boot.
+    is_pxe: bool,
+    /// The type of the first item of its menu.
+    first_item: Option<[u8; 2]>,
 }
 
 impl Answer {
@@ -199,22 +308,49 @@ impl Answer {
         if fixed[0] != 2 || fixed[236..] != COOKIE {
             return None;
         }
-        let mut rest = &message[OPTIONS_AT..];
+        // By either place; in neither is it ended by anything but a zero.
+        let text = |bytes: &[u8]| {
+            let end = bytes.iter().position(|byte| *byte == 0);
+            let bytes = &bytes[..end.unwrap_or(bytes.len())];
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            (!text.is_empty()).then_some(text)
+        };
         let (mut kind, mut server) = (None, None);
-        while let [code @ 1..=254, len, tail @ ..] = rest {
-            let (value, after) = tail.split_at_checked(usize::from(*len))?;
+        let mut file = text(&fixed[108..236]);
+        let (mut is_pxe, mut first_item) = (false, None);
+        for (code, value) in options(&message[OPTIONS_AT..])? {
             match (code, value) {
                 (53, [said]) => kind = Some(*said),
                 (54, [a, b, c, d]) => server = Some(Ipv4Addr::new(*a, *b, *c, *d)),
+                (60, b"PXEClient") => is_pxe = true,
+                (67, name) => file = text(name).or(file),
+                (43, menu) => {
+                    let menu = options(menu)?;
+                    let items = menu.into_iter().find(|(code, _)| *code == 9);
+                    first_item = items.and_then(|(_, items)| items.first_chunk().copied());
+                }
                 _ => {}
             }
-            rest = after;
         }
         Some(Self {
             number: u32::from_be_bytes(*fixed[4..].first_chunk()?),
             kind: kind?,
             address: Ipv4Addr::from(*fixed[16..].first_chunk::<4>()?),
             server: server?,
+            file,
+            is_pxe,
+            first_item,
         })
     }
+}
+
+/// Codes and values; none if one is cut off.
+fn options(mut rest: &[u8]) -> Option<Vec<(u8, &[u8])>> {
+    let mut options = Vec::new();
+    while let [code @ 1..=254, len, tail @ ..] = rest {
+        let (value, after) = tail.split_at_checked(usize::from(*len))?;
+        options.push((*code, value));
+        rest = after;
+    }
+    Some(options)
 }
