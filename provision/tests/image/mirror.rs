@@ -10,6 +10,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
+
 use crate::rig::{text, write};
 
 /// What nodes do not need of a kernel, and what would take long to pack.
@@ -24,19 +26,34 @@ const LEFT_OUT: [&str; 5] = [
 pub(crate) struct Mirror {
     pub(crate) url: String,
     pub(crate) keyring: PathBuf,
-    server: Child,
+    _server: Server,
 }
 
-impl Drop for Mirror {
+/// What serves it, until the end of the test.
+struct Server(Child);
+
+impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        // An error of either means that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 impl Mirror {
-    /// Makes it below `at`, which is an empty directory. `release` is that of the kernel among `packages`.
-    pub(crate) fn of(packages: &Path, release: &str, at: &Path) -> Self {
+    /// Makes it below `at`, which is an empty directory, of the packages in a directory. Of some there may be several versions: those
+    /// that `manifest` has are taken.
+    pub(crate) fn of(packages: &Path, manifest: &Value, at: &Path) -> Self {
+        let release = manifest["kernel_version"].as_str().expect("text");
+        let installed = manifest["packages"].as_array().expect("an array");
+        // In the name of a file the `:` of an epoch is %3a.
+        let file = |package: &str| {
+            let found = installed.iter().find(|it| it["name"] == package);
+            let version = found.expect(package)["version"].as_str().expect("text");
+            format!("{package}_{}_", version.replace(':', "%3a"))
+        };
+        let image = format!("linux-image-{release}");
+        let (base, kernel_file) = (file("base-files"), file(&image));
         let served = at.join("served");
         let top = served.join("ubuntu");
         let main = top.join("pool/main");
@@ -52,9 +69,10 @@ impl Mirror {
             match package {
                 // No package at all, and the one that there is none of.
                 "SHA256SUMS" | "usr-is-merged" => {}
-                "base-files" => base_files(&entry.path(), &main, at),
+                _ if name.starts_with(&base) => base_files(&entry.path(), &main, at),
+                "base-files" => {}
                 "bc" => copy(&entry.path(), &universe.join(name)),
-                _ if package == format!("linux-image-{release}") => kernel = Some(entry.path()),
+                _ if name.starts_with(&kernel_file) => kernel = Some(entry.path()),
                 _ if package.starts_with("linux-image-") => {}
                 _ => copy(&entry.path(), &main.join(name)),
             }
@@ -66,7 +84,7 @@ impl Mirror {
         Self {
             url: format!("http://127.0.0.1:{port}/ubuntu"),
             keyring,
-            server,
+            _server: server,
         }
     }
 }
@@ -214,8 +232,8 @@ fn sign(suite: &Path, at: &Path) -> PathBuf {
 }
 
 /// Serves a directory on loopback, at a port that was free.
-fn serve(directory: &Path) -> (Child, u16) {
-    let mut server = Command::new("python3")
+fn serve(directory: &Path) -> (Server, u16) {
+    let server = Command::new("python3")
         .args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "0"])
         .current_dir(directory)
         .stdin(Stdio::null())
@@ -223,8 +241,9 @@ fn serve(directory: &Path) -> (Child, u16) {
         .stderr(Stdio::null())
         .spawn()
         .expect("python3 is there");
+    let mut server = Server(server);
     let mut line = String::new();
-    let told = server.stdout.take().expect("it is piped");
+    let told = server.0.stdout.take().expect("it is piped");
     BufReader::new(told)
         .read_line(&mut line)
         .expect("it says where it is");
