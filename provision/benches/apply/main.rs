@@ -4,8 +4,9 @@
 //!     cargo bench -p regexctl-provision --bench apply -- [--quick]
 //!
 //! Half of the nodes have a section each, half are in ranges; each has an Ethernet address of its own. A round begins with
-//! a root on which nothing was applied, and goes through all steps. With `--root`, no service is touched; what dnsmasq and
-//! the others take to start again is not measured here.
+//! a root on which nothing was applied, and goes through all steps. With `--root`, no service is touched. The last step is without it,
+//! in this process: the boot endpoint runs, is told, and serves the new generation when the step is over; a script stands for
+//! systemd, and what dnsmasq takes to start again is not measured here.
 //!
 //! Exit status: 0 measured, and targets met; 1 a target was missed; anything else if a command did not do what it is for.
 
@@ -17,13 +18,21 @@ mod shared;
 #[path = "../../tests/apply/fake.rs"]
 mod fake;
 
+#[expect(dead_code, reason = "tests/apply uses the rest")]
+#[path = "../../tests/apply/systemctl.rs"]
+mod systemctl;
+
 use std::fmt::Write as _;
 use std::fs;
+use std::net::TcpListener;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use fake::Fake;
+use regexctl_provision::apply::{self, Disk};
+use regexctl_provision::render::Service;
 use shared::{Bound, Target, judge, median};
+use systemctl::{Elsewhere, Script, on_loopback};
 
 /// Nodes in one range.
 const RANGE: usize = 250;
@@ -34,8 +43,14 @@ const CHANGED: usize = 1234;
 /// The Ethernet address that it has then.
 const NEW_MAC: &str = "52:54:00:ff:00:01";
 
+/// What the boot endpoint is told by.
+const RELOAD: &str = "reload-or-restart regex-provision-serve.service";
+
 /// How long a command may take, in seconds.
 const MOST_SECONDS: f64 = 1.0;
+
+/// The last step.
+const TOLD: &str = "apply, one node changed, the boot endpoint told";
 
 /// A step: what it is called, the command, its exit status, what it prints somewhere.
 struct Step {
@@ -104,27 +119,30 @@ fn main() -> ExitCode {
     let (rounds, nodes) = if quick { (1, 3000) } else { (5, 10_000) };
     let text = describe(nodes);
     let mut seconds = vec![Vec::new(); STEPS.len()];
+    let mut told = Vec::new();
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
         let fake = Fake::new();
         for (step, seconds) in STEPS.iter().zip(&mut seconds) {
             seconds.push(time(&fake, &text, step));
         }
+        told.push(time_with_endpoint(&text));
     }
     println!("{nodes} nodes; rounds: {rounds}, medians\n");
     println!("| command | seconds | min - max |\n|---|---|---|");
     let mut targets = Vec::new();
-    for (step, seconds) in STEPS.iter().zip(&seconds) {
+    let rows = STEPS.iter().map(|step| (step.name, step.has_target));
+    let rows = rows.chain([(TOLD, true)]);
+    for ((name, has_target), seconds) in rows.zip(seconds.iter().chain([&told])) {
         let measured = median(seconds.iter().copied());
         println!(
-            "| {} | {measured:.3} | {:.3} - {:.3} |",
-            step.name,
+            "| {name} | {measured:.3} | {:.3} - {:.3} |",
             seconds.iter().copied().fold(f64::INFINITY, f64::min),
             seconds.iter().copied().fold(0.0, f64::max)
         );
-        if step.has_target {
+        if has_target {
             targets.push(Target {
-                what: step.name,
+                what: name,
                 bound: Bound::AtMost(MOST_SECONDS),
                 measured,
             });
@@ -161,6 +179,38 @@ fn time(fake: &Fake, text: &str, step: &Step) -> f64 {
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
+    seconds
+}
+
+/// How many seconds it takes until what was changed of one node is served.
+fn time_with_endpoint(text: &str) -> f64 {
+    let (fake, script) = (Fake::new(), Script::new());
+    script.run_serve(&fake);
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let port = free.expect("a port is free").port();
+    let text = text.replace("[dhcp]\n", &format!("http-port = {port}\n[dhcp]\n"));
+    let apply = |text: &str| {
+        let mut services = Elsewhere {
+            systemd: script.systemd().asking(),
+            // Of the others nothing runs.
+            place: |service, at| {
+                let is_told = service == Service::Serve;
+                is_told.then(|| on_loopback(service, at)).flatten()
+            },
+        };
+        let began = Instant::now();
+        let request = fake.request(text);
+        if let Err(error) = apply::apply(&request, &mut Disk::default(), &mut services) {
+            panic!("{TOLD}: {:#}", fake::anyhow(error));
+        }
+        began.elapsed().as_secs_f64()
+    };
+    apply(&text);
+    script.calls();
+    let seconds = apply(&text.replace(&mac(CHANGED), NEW_MAC));
+    let calls = script.calls();
+    let is_told = calls.iter().any(|call| call == RELOAD);
+    assert!(is_told, "{TOLD}: {calls:?}");
     seconds
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::{env, io};
@@ -259,7 +259,7 @@ fn the_process_that_listens() {
     };
     let silent = env::var("LISTEN_SILENT").unwrap_or_default();
     let mut waiting = Vec::new();
-    let listener = TcpListener::bind(at).expect("it is free");
+    let listener = std::net::TcpListener::bind(at).expect("it is free");
     for stream in listener.incoming() {
         let few = fs::read_to_string(&silent).unwrap_or_default();
         if let Some(few) = few.trim().parse::<u32>().ok().filter(|few| *few > 0) {
