@@ -56,10 +56,11 @@ const BUILD_TARGET: f64 = 90.0;
 const WORKER_TARGET: f64 = 5.0;
 
 /// The root modes: name of the node, and what its profile says.
-const MODES: [(&str, &str); 5] = [
+const MODES: [(&str, &str); 6] = [
     ("ram", "root = \"ram\""),
     ("ramdisk", "root = \"ramdisk\""),
     ("nfs", "root = \"nfs\""),
+    ("nfs-usr", "root = \"nfs\"\nusr = \"nfs\""),
     ("ram-usr", "root = \"ram\"\nusr = \"nfs\""),
     ("disk-usr", "root = \"ramdisk\"\nusr = \"nfs\""),
 ];
