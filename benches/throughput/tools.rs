@@ -244,16 +244,13 @@ fn build_daemons(target: &Path) -> anyhow::Result<()> {
         ]
     };
     // What Cargo tells the benchmark of its own package, ring's build script would take for a change.
-    let of_package = env::vars_os().map(|(name, _)| name).filter(|name| {
-        let name = name.to_string_lossy();
-        ["CARGO_MANIFEST_", "CARGO_PKG_"]
-            .iter()
-            .any(|beginning| name.starts_with(beginning))
-    });
     let mut command = Command::new(cargo);
-    of_package.for_each(|name| {
-        command.env_remove(name);
-    });
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            command.env_remove(&name);
+        }
+    }
     let status = command
         .args(["build", "--quiet"])
         .args(what)
