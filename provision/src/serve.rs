@@ -51,7 +51,7 @@ use anyhow::{Context as _, bail};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 pub use ask::{Answer, ask, fetch, forget, kept, listen_address, states, tell_tried};
 pub use generation::Served;
@@ -156,7 +156,7 @@ async fn look(
     address: Option<SocketAddr>,
 ) {
     let mut verifying = tokio::spawn(async {});
-    let (mut pause, mut next) = (LOOK, Instant::now());
+    let mut pause = LOOK;
     while signals.next_or_look().await {
         if load(app).await {
             daemons.follow(app.served().as_deref());
@@ -166,10 +166,12 @@ async fn look(
         let damaged = app.damaged();
         if damaged.is_empty() {
             pause = LOOK;
-        } else if verifying.is_finished() && Instant::now() >= next {
+        } else if verifying.is_finished() {
             let app = Arc::clone(app);
-            verifying = tokio::spawn(async move { app.verify_each(damaged).await });
-            next = Instant::now() + pause;
+            verifying = tokio::spawn(async move {
+                app.verify_each(damaged).await;
+                sleep(pause).await;
+            });
             pause = (pause * 2).min(LONGEST_LOOK);
         }
         let moved = app.served().zip(address).and_then(|(served, address)| {

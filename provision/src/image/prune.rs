@@ -15,7 +15,7 @@ use crate::store::{Damaged, Digest, Store, Writer};
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Pruned {
-    /// Images that are neither published, nor part of a generation, nor what a node runs.
+    /// Images that are neither published, nor part of a generation, nor what a node runs or was told to boot last.
     pub images: Vec<Digest>,
     /// Files that no image and no generation names.
     pub artifacts: Vec<Digest>,

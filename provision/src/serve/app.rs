@@ -281,11 +281,11 @@ impl App {
         let path = self.store.artifact_path(digest);
         let path = path.display();
         let code = error.raw_os_error().map(Errno::from_raw_os_error);
-        if matches!(code, Some(Errno::MFILE | Errno::NFILE)) {
+        let advice = match code {
             // It tells nothing of the artifact.
-            tracing::warn!(%path, %error, "cannot open an artifact");
-            return;
-        }
+            Some(Errno::MFILE | Errno::NFILE) => "it is tried again",
+            _ => BUILD_AGAIN,
+        };
         self.note_artifact(digest, |what| {
             let what = what?;
             Some(match error.kind() {
@@ -295,7 +295,7 @@ impl App {
                     )
                 }
                 _ => format!(
-                    "{what} cannot be read from the master's disk: {path}: {error}; {BUILD_AGAIN}"
+                    "{what} cannot be read from the master's disk: {path}: {error}; {advice}"
                 ),
             })
         });

@@ -192,7 +192,7 @@ impl Board {
                 }
                 boot.last = boot.last.max(at);
                 let number = boot.number;
-                self.changed.add_boot(mac, number);
+                self.boot_changed(mac, number);
             }
             Event::Report {
                 mac,
@@ -228,7 +228,7 @@ impl Board {
                 boot.hear(Stage::Worker, at).words = words;
                 boot.failure = None;
                 let number = boot.number;
-                self.changed.add_boot(mac, number);
+                self.boot_changed(mac, number);
             }
         }
     }
@@ -285,7 +285,7 @@ impl Board {
             boot.address = Some(*address);
             self.set_address(mac, *address);
         }
-        self.changed.add_boot(mac, number);
+        self.boot_changed(mac, number);
     }
 
     /// A stage before the kernel: what is loaded. Gives the boot, if it is a node's.
@@ -321,8 +321,15 @@ impl Board {
         boot.address = Some(address);
         boot.hear(stage, at).words = words;
         boot.failure = None;
-        self.changed.add_boot(mac, boot.number);
-        Some(boot)
+        let number = boot.number;
+        self.boot_changed(mac, number);
+        self.records.get_mut(&mac)?.boots.back_mut()
+    }
+
+    fn boot_changed(&mut self, mac: MacAddr, number: u64) {
+        let boots = self.records.get(&mac).map(|record| &record.boots);
+        let kept = boots.into_iter().flatten().map(|boot| boot.number);
+        self.changed.add_boot(mac, number, kept);
     }
 
     /// A machine was told what to load.
@@ -395,7 +402,7 @@ impl Board {
             boot.fail(report.stage, at, report.words).percent = report.percent.min(100);
         }
         let number = boot.number;
-        self.changed.add_boot(mac, number);
+        self.boot_changed(mac, number);
     }
 
     fn current(&mut self, mac: MacAddr) -> Option<&mut Boot> {

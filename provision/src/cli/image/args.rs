@@ -324,7 +324,7 @@ pub(in crate::cli) struct DiffArgs {
     pub(in crate::cli) store: StoreArgs,
 }
 
-/// Remove images that are neither published, nor part of a generation, nor what a node runs; and files that nobody
+/// Remove images that are neither published, nor part of a generation, nor what a node runs or was told to boot last; and files that nobody
 /// names.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::super::BOOTS_KEPT;
 use crate::model::MacAddr;
 
 /// One thing that has changed. That a machine is forgotten comes before what was heard of it since.
@@ -32,12 +31,22 @@ impl Changes {
         self.waiting.insert((mac, change));
     }
 
-    /// A boot of a machine has changed.
-    pub(super) fn add_boot(&mut self, mac: MacAddr, number: u64) {
+    /// A boot of a machine has changed, of which these are kept: others will not be handed out any more.
+    pub(super) fn add_boot(&mut self, mac: MacAddr, number: u64, kept: impl Iterator<Item = u64>) {
+        let all = (mac, Change::Boot(0))..=(mac, Change::Boot(u64::MAX));
+        let kept: Vec<u64> = kept.collect();
+        let mut gone = Vec::new();
+        for change in self.waiting.range(all) {
+            if let (_, Change::Boot(number)) = change
+                && !kept.contains(number)
+            {
+                gone.push(*change);
+            }
+        }
+        for change in gone {
+            self.waiting.remove(&change);
+        }
         self.add(mac, Change::Boot(number));
-        // Boots that this one has pushed out will not be handed out any more.
-        let first = (number + 1).saturating_sub(BOOTS_KEPT as u64);
-        self.drop_between(Change::Boot(0), Change::Boot(first), mac);
     }
 
     /// A machine is forgotten.
@@ -85,6 +94,7 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::BOOTS_KEPT;
 
     fn mac(number: u32) -> MacAddr {
         let [a, b, c, d] = number.to_be_bytes();
@@ -98,11 +108,14 @@ mod tests {
         for number in 0..100_000 {
             changes.add(mac(number), Change::Unknown);
             changes.forget(mac(number));
-            changes.add_boot(mac(0), number.into());
+            // Those that were last, and one that the node runs.
+            let number = u64::from(number);
+            let kept = (number.saturating_sub(6)..=number).chain([0]);
+            changes.add_boot(mac(0), number, kept);
         }
         assert_eq!((changes.waiting.len(), changes.kept.len()), (BOOTS_KEPT, 0));
         let taken: Vec<_> = std::iter::from_fn(|| changes.take()).collect();
-        let boots = 99_992..100_000;
+        let boots = [0].into_iter().chain(99_993..100_000);
         assert_eq!(
             taken,
             boots

@@ -284,7 +284,7 @@ impl Site {
     }
 }
 
-/// A boot endpoint that runs. Killed at the end, if it was not ended.
+/// A boot endpoint that runs. Told to end at the end of the test, if it was not, and killed if it does not.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
