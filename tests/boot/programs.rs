@@ -26,7 +26,7 @@ pub(crate) fn rg() -> PathBuf {
 }
 
 /// A program of another package of the workspace. Cargo builds them beside the client when the whole workspace is
-/// built, as tests/run does; here it is made sure that they are those of this source.
+/// built, as tests/run does; for a benchmark it is made sure here that they are those of this source.
 fn sibling(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     let directory = regexctl().parent().expect("a program is in a directory");
