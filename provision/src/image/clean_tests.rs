@@ -2,6 +2,17 @@ use std::cell::RefCell;
 
 use super::*;
 
+/// A file that the declaration asks for.
+fn file(path: &str, content: FileContent) -> ImageFile {
+    ImageFile {
+        path: path.parse().expect("a path"),
+        content,
+        mode: 0o644,
+        owner: "root".parse().expect("a name"),
+        group: "root".parse().expect("a name"),
+    }
+}
+
 #[test]
 fn what_belongs_to_one_machine_is_removed() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -140,13 +151,6 @@ fn what_comes_with_a_directory_is_declared_and_nothing_else_below_it() {
     let overlay = directory.path().join("overlay");
     fs::create_dir_all(&overlay).expect("a directory");
     fs::write(overlay.join("resolv.conf"), "nameserver 10.0.0.1\n").expect("a file");
-    let file = |path: &str, content| ImageFile {
-        path: path.parse().expect("a path"),
-        content,
-        mode: 0o755,
-        owner: "root".parse().expect("a name"),
-        group: "root".parse().expect("a name"),
-    };
     let declared = [
         file(
             "/etc",
@@ -181,13 +185,6 @@ fn what_no_image_has_is_told_where_it_was_asked_for() {
         .expect("a file");
     root.write("etc/adjtime", "of the source", 0o644)
         .expect("a file");
-    let file = |path: &str, content| ImageFile {
-        path: path.parse().expect("a path"),
-        content,
-        mode: 0o644,
-        owner: "root".parse().expect("a name"),
-        group: "root".parse().expect("a name"),
-    };
     let declared = [
         file(
             "/etc",
